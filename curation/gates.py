@@ -1,0 +1,87 @@
+"""The gates: which measured persons are good enough to caption. Numbers in, reasons out; no model.
+
+| rule (docs/method.md, person filtering)      | paper's text         | paper's figure   |
+|----------------------------------------------|----------------------|------------------|
+| confidence of the person detector            | > 0.85               | > 0.85           |
+| size of the person box                       | shorter side > 90 px | width > 90 px    |
+| width : height                               | 1:4 to 1:2           | inside (1:4, 1:2)|
+| visible keypoints of COCO's 17               | at least 8           | more than 8      |
+| visible hips                                 | at least 1           | more than 1      |
+| visible head points (nose, eyes, ears)       | at least 2           | more than 2      |
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from pipeline.reasons import Reason
+from pipeline.recipe import Section
+
+HEAD = range(5)
+HIPS = (11, 12)
+
+
+class GateLimits(Section):
+    """The limits of the gates; by default the paper's, in the reading of its text."""
+
+    score_min: float = 0.85
+    """A person's detector confidence must exceed this."""
+    short_side_min_px: float = 90.0
+    """The shorter side of the box (the width, in the figure's reading) must exceed this; pixels."""
+    aspect_min: float = 0.25
+    """Least width ÷ height of the box."""
+    aspect_max: float = 0.5
+    """Greatest width ÷ height of the box."""
+    keypoints_min: int = 8
+    """Visible keypoints of 17."""
+    hips_min: int = 1
+    """Visible hips of 2."""
+    head_min: int = 2
+    """Visible head points of 5."""
+    keypoint_confidence: float = 0.5
+    """From this confidence on a keypoint counts as visible; the paper does not say."""
+    boundary: Literal["text", "figure"] = "text"
+    """The paper's text includes the limits of ratio and counts, its figure excludes them."""
+
+
+def gate_outcomes(
+    box: Sequence[float], score: float, keypoints: Sequence[float], limits: GateLimits
+) -> dict[Reason, bool]:
+    """Each gate by itself: True where the person passes.
+
+    box: x1, y1, x2, y2 in pixels; keypoints: 51 numbers, x, y, confidence for each of COCO's 17.
+    """
+    width, height = box[2] - box[0], box[3] - box[1]
+    figure = limits.boundary == "figure"
+    aspect = width / height if height > 0 else float("inf")
+    visible = [confidence >= limits.keypoint_confidence for confidence in keypoints[2::3]]
+    head, hips = sum(visible[i] for i in HEAD), sum(visible[i] for i in HIPS)
+    between = limits.aspect_min < aspect < limits.aspect_max if figure else (
+        limits.aspect_min <= aspect <= limits.aspect_max
+    )  # fmt: skip
+    return {
+        Reason.LOW_SCORE: score > limits.score_min,
+        Reason.SHORT_SIDE: (width if figure else min(width, height)) > limits.short_side_min_px,
+        Reason.ASPECT_RATIO: between,
+        Reason.FEW_KEYPOINTS: sum(visible) >= limits.keypoints_min + figure,
+        Reason.NO_HIP: hips >= limits.hips_min + figure,
+        Reason.NO_HEAD: head >= limits.head_min + figure,
+    }
+
+
+def person_gate(
+    box: Sequence[float], score: float, keypoints: Sequence[float], limits: GateLimits
+) -> Reason | None:
+    """The first gate that the person fails, in the order of the paper's text; None if it passes all."""
+    outcomes = gate_outcomes(box, score, keypoints, limits)
+    return next((reason for reason, passed in outcomes.items() if not passed), None)
+
+
+def looser_than(limits: GateLimits, floor: GateLimits) -> str | None:
+    """The first limit that would let through a person whom `floor` stops; None if there is none."""
+    for name in ("score_min", "short_side_min_px", "aspect_min", "keypoints_min", "hips_min", "head_min",
+                 "keypoint_confidence"):  # fmt: skip
+        if getattr(limits, name) < getattr(floor, name):
+            return name
+    if limits.aspect_max > floor.aspect_max:
+        return "aspect_max"
+    return "boundary" if (limits.boundary, floor.boundary) == ("text", "figure") else None

@@ -1,0 +1,329 @@
+"""The phases of curation, in the order of the paper's method section: harvest, decide, annotate, pack.
+
+Each phase stands in a folder named by its fingerprint: what it was made with. The same recipe finds the
+folder again and does what is missing; a changed one starts a new folder beside it.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import model_validator
+
+from curation.caption import CaptionSettings, CaptionStage, caption_inputs
+from curation.dedup import exact_duplicates
+from curation.download import Download, DownloadSettings
+from curation.gates import GateLimits, looser_than, person_gate
+from curation.inputs import UrlList
+from curation.pack import (
+    FitImages,
+    PackSettings,
+    PlannedPairs,
+    ShardSink,
+    plan_shards,
+    publish_statistics,
+    shard_units,
+)
+from curation.persons import MeasurePersons, PersonSettings
+from curation.tables import (
+    KEY,
+    HarvestSink,
+    KeptPersons,
+    PairSink,
+    UncaptionedPersons,
+    measurements,
+)
+from pipeline.funnel import Counts, Line
+from pipeline.reasons import Reason, Status
+from pipeline.recipe import Section, fingerprint, operational
+from pipeline.records import SCHEMA_VERSION, DecisionRow, arrow_schema
+from pipeline.stage import Placed, Pool, Sink, Source
+from pipeline.storage import publish_json, publish_table, read_json
+from pipeline.units import PhaseFolder, Unit, slice_units
+
+
+class PoolSettings(Section):
+    """How many workers run a stage, and the share of the cluster that each of them takes."""
+
+    workers: int = 1
+    """Workers at once, in the whole cluster."""
+    cpus: float = 1.0
+    """CPUs of each."""
+    gpus: float = 0.0
+    """GPUs of each; a share lets several workers use one."""
+
+    def pool(self) -> Pool:
+        """As the runner takes it."""
+        return Pool(workers=self.workers, cpus=self.cpus, gpus=self.gpus)
+
+
+class HarvestRecipe(Section):
+    """From URLs to measured persons."""
+
+    unit_rows: int = 1000
+    """URLs in a unit."""
+    part_bytes: int = operational(64 * 2**20)
+    """Cap of a file of persons; a unit with more is published in numbered parts."""
+    download: DownloadSettings = DownloadSettings()
+    """How URLs are fetched."""
+    persons: PersonSettings = PersonSettings()
+    """How persons are measured."""
+    download_pool: PoolSettings = operational(PoolSettings(cpus=0.5))
+    """Workers that download."""
+    measure_pool: PoolSettings = operational(PoolSettings(cpus=1.0))
+    """Workers that measure."""
+
+
+class AnnotateRecipe(Section):
+    """From kept persons to captions."""
+
+    units_per_unit: int = 4
+    """Harvest units in an annotate unit."""
+    caption: CaptionSettings
+    """How captions are made."""
+    caption_pool: PoolSettings = operational(PoolSettings(cpus=1.0))
+    """Workers that caption, or that ask the endpoint."""
+
+
+class CurateRecipe(Section):
+    """Everything that `webperson curate` does."""
+
+    seed: int = 0
+    """Shuffles and splits."""
+    harvest: HarvestRecipe = HarvestRecipe()
+    """Download and measure."""
+    gates: GateLimits = GateLimits()
+    """Which measured persons are kept."""
+    annotate: AnnotateRecipe
+    """Captions."""
+    pack: PackSettings = PackSettings()
+    """Shards."""
+    object_store_bytes: int = operational(2 * 2**30)
+    """Object store of a cluster that the command starts itself."""
+
+    @model_validator(mode="after")
+    def _gates_within_floors(self) -> Self:
+        """Refuse gates that would let through persons whose numbers or pixels are not stored."""
+        loose = looser_than(self.gates, self.harvest.persons.pixel_floor)
+        if loose:
+            raise ValueError(f"gates.{loose} is looser than harvest.persons.pixel_floor.{loose}")
+        if self.gates.score_min < self.harvest.persons.measure_floor:
+            raise ValueError("gates.score_min is looser than harvest.persons.measure_floor")
+        return self
+
+    def pools(self) -> list[list[Pool]]:
+        """The pools of each phase: what a cluster must have for the largest of them."""
+        harvest, annotate = self.harvest, self.annotate
+        return [[harvest.download_pool.pool(), harvest.measure_pool.pool()], [annotate.caption_pool.pool()]]
+
+
+RunUnits = Callable[[Sequence[Unit], Source, Sequence[Placed], Sink], Iterator[Any]]
+"""What runs units and yields a status for each as it ends: `pipeline.runner.run_units`, or a test's loop."""
+
+
+class PhaseError(RuntimeError):
+    """A phase that did not finish; the message says which unit failed first and why."""
+
+
+@dataclass(frozen=True)
+class PhaseReport:
+    """What a phase did in this run."""
+
+    phase: str
+    folder: PhaseFolder
+    units: int
+    done_before: int
+    line: Line
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Curation:
+    """One recipe on one list into one output folder."""
+
+    recipe: CurateRecipe
+    trace: Mapping[str, Any]
+    urls: UrlList
+    out: Path
+    run_units: RunUnits
+    phases: frozenset[str]
+    """Phases that may do work; the others must be done."""
+    progress: Callable[[str, int, int], None]
+    """Called with phase, units done, units in all."""
+
+    def run(self) -> list[PhaseReport]:
+        """All phases in order, up to the last that is wanted; what is done already is not done again."""
+        harvest = self.harvest()
+        decisions = self.decide(harvest)
+        if self.phases <= {"harvest"}:
+            return [harvest, decisions]
+        annotate = self.annotate(harvest, decisions)
+        if "pack" not in self.phases:
+            return [harvest, decisions, annotate]
+        return [harvest, decisions, annotate, self.pack(harvest, annotate)]
+
+    def harvest(self) -> PhaseReport:
+        """Download every URL, measure every person, store what was measured; no threshold decides here."""
+        settings = self.recipe.harvest
+        folder = self._folder("harvest", self._harvest_fingerprint())
+        units = self.urls.units(settings.unit_rows)
+        stages = [
+            Placed(stage=Download(settings.download), pool=settings.download_pool.pool()),
+            Placed(stage=MeasurePersons(settings.persons), pool=settings.measure_pool.pool()),
+        ]
+        done, counts = self._run(
+            "harvest", folder, units, self.urls, stages, HarvestSink(folder, settings.part_bytes)
+        )
+        line = Line("harvest", "URLs", _sum(counts, "urls"))
+        return PhaseReport("harvest", folder, len(units), done, line)
+
+    def decide(self, harvest: PhaseReport) -> PhaseReport:
+        """Apply the gates to the measurements, then drop exact duplicates: the first by key stays."""
+        folder = self._folder("decisions", self._decisions_fingerprint())
+        path, marker = folder.path / "decisions.parquet", folder.path / "done.json"
+        done = marker.is_file()
+        if not done:
+            folder.begin()
+            decisions = self._decisions(harvest)
+            publish_table(path, decisions, {"recipe_hash": str(self.trace["recipe_hash"])})
+            counts = Counts.of(_persons(harvest), decisions["reason"].to_pylist())
+            publish_json(marker, {"counts": {"persons": counts.to_json()}})
+        line = Line("decide", "persons", Counts.from_json(read_json(marker)["counts"]["persons"]))
+        return PhaseReport("decide", folder, 1, int(done), line)
+
+    def annotate(self, harvest: PhaseReport, decisions: PhaseReport) -> PhaseReport:
+        """Caption every kept person; captions that stand already under the same settings are taken over."""
+        settings = self.recipe.annotate
+        captions = fingerprint(
+            harvest.folder.path.name, settings.result_settings(), *caption_inputs(settings.caption)
+        )
+        folder = self._folder(
+            "annotate", fingerprint(captions, decisions.folder.path.name), captions=captions
+        )
+        source = UncaptionedPersons(
+            KeptPersons(harvest.folder, decisions.folder.path / "decisions.parquet"), self._earlier(folder)
+        )
+        units = slice_units(harvest.units, settings.units_per_unit)
+        stages = [Placed(stage=CaptionStage(settings=settings.caption), pool=settings.caption_pool.pool())]
+        done, counts = self._run("annotate", folder, units, source, stages, PairSink(folder, source))
+        line = Line("annotate", "persons", _sum(counts, "pairs"))
+        note = (
+            f"captioned {sum(c['captioned'] for c in counts)}, taken over {sum(c['reused'] for c in counts)}"
+        )
+        return PhaseReport("annotate", folder, len(units), done, line, note)
+
+    def pack(self, harvest: PhaseReport, annotate: PhaseReport) -> PhaseReport:
+        """Shuffle all pairs by seed, split them by source picture, write shards for training."""
+        settings, per_unit = self.recipe.pack, self.recipe.annotate.units_per_unit
+        inputs = (annotate.folder.path.name, self.recipe.seed, settings.result_settings())
+        folder = self._folder("pack", fingerprint(*inputs))
+        path = folder.path / "plan.parquet"
+        if not path.is_file():
+            publish_table(path, plan_shards(self._kept_pairs(harvest, annotate), self.recipe.seed, settings))
+        units = shard_units(pq.read_table(path))
+        source = PlannedPairs(harvest.folder, annotate.folder, per_unit, path)
+        stages = [Placed(stage=FitImages(settings), pool=Pool(cpus=0.5))]
+        done, counts = self._run("pack", folder, units, source, stages, ShardSink(folder, len(units)))
+        statistics = publish_statistics(folder, counts)
+        rows = Counts(sum(c["rows_in"] for c in counts), sum(c["rows"] for c in counts))
+        note = ", ".join(f"{split} {n}" for split, n in statistics["pictures_by_split"].items())
+        return PhaseReport("pack", folder, len(units), done, Line("pack", "persons", rows), note)
+
+    def _run(
+        self,
+        phase: str,
+        folder: PhaseFolder,
+        units: Sequence[Unit],
+        source: Source,
+        stages: Sequence[Placed],
+        sink: Sink,
+    ) -> tuple[int, list[Mapping[str, Any]]]:
+        """Run the units that are not done; return how many were done before, and all units' counts."""
+        finished = set(folder.finished())
+        todo = [unit for unit in units if unit.index not in finished]
+        done = len(units) - len(todo)
+        if todo and phase not in self.phases:
+            raise PhaseError(
+                f"{phase}: {len(todo)} of {len(units)} units are not done; run --phase {phase} first"
+            )
+        folder.begin()
+        self.progress(phase, done, len(units))
+        errors = []
+        for number, status in enumerate(self.run_units(todo, source, stages, sink) if todo else (), start=1):
+            if status.error:
+                errors.append(f"unit {status.unit}: {status.error.strip()}")
+            self.progress(phase, done + number - len(errors), len(units))
+        if errors:
+            raise PhaseError(f"{phase}: {len(errors)} of {len(units)} units failed, first {errors[0]}")
+        return done, [marker["counts"] for marker in folder.markers([unit.index for unit in units])]
+
+    def _decisions(self, harvest: PhaseReport) -> pa.Table:
+        rows = [
+            (*(row[name] for name in KEY), self._gate(row), row["crop_sha256"])
+            for table in measurements(harvest.folder, list(range(harvest.units)))
+            for row in table.to_pylist()
+        ]
+        passed = pa.table(
+            {
+                name: [row[i] for row in rows if row[3] is None]
+                for i, name in enumerate([*KEY, "", "crop_sha256"])
+                if name
+            }
+        )
+        kept_by = {
+            (d["unit"], d["row"], d["person"]): (d["kept_unit"], d["kept_row"], d["kept_person"])
+            for d in exact_duplicates(passed).to_pylist()
+        }
+        return pa.Table.from_pylist(
+            [_decision(row[:3], row[3], kept_by.get(row[:3])) for row in rows],
+            schema=arrow_schema(DecisionRow),
+        )
+
+    def _gate(self, row: Mapping[str, Any]) -> Reason | None:
+        return person_gate(row["box_xyxy_px"], row["score"], row["keypoints"], self.recipe.gates)
+
+    def _kept_pairs(self, harvest: PhaseReport, annotate: PhaseReport) -> pa.Table:
+        pictures = pa.concat_tables(
+            table.select([*KEY, "image_sha256"])
+            for table in measurements(harvest.folder, list(range(harvest.units)))
+        )
+        parts = [part for unit in range(annotate.units) for part in annotate.folder.parts("pairs", unit)]
+        kept = pa.concat_tables(
+            pq.read_table(part, columns=KEY, filters=[("status", "=", Status.KEPT.value)]) for part in parts
+        )
+        return kept.join(pictures, KEY, join_type="inner")
+
+    def _earlier(self, folder: PhaseFolder) -> tuple[PhaseFolder, ...]:
+        """Annotate folders of other decisions whose captions were made in the same way."""
+        found = []
+        for path in sorted(self.out.glob("annotate-*/phase.json")):
+            trace = read_json(path)
+            if path.parent != folder.path and trace.get("captions") == folder.trace["captions"]:
+                found.append(PhaseFolder(path.parent, trace))
+        return tuple(found)
+
+    def _folder(self, phase: str, fingerprint: str, **inputs: str) -> PhaseFolder:
+        return PhaseFolder(self.out / f"{phase}-{fingerprint}", {**self.trace, **inputs})
+
+    def _harvest_fingerprint(self) -> str:
+        return self.recipe.harvest.fingerprint(self.urls.fingerprint(), str(SCHEMA_VERSION))
+
+    def _decisions_fingerprint(self) -> str:
+        return self.recipe.gates.fingerprint(self._harvest_fingerprint())
+
+
+def _decision(key: tuple[int, ...], gate: Reason | None, kept: tuple[int, ...] | None) -> dict[str, Any]:
+    reason = gate or (Reason.EXACT_DUPLICATE if kept else None)
+    values = (*key, Status.KEPT if reason is None else reason.status, reason, *(kept or (None, None, None)))
+    return dict(zip(arrow_schema(DecisionRow).names, values, strict=True))
+
+
+def _persons(harvest: PhaseReport) -> int:
+    return sum(marker["counts"]["persons"] for marker in harvest.folder.markers(range(harvest.units)))
+
+
+def _sum(counts: list[Mapping[str, Any]], table: str) -> Counts:
+    return sum((Counts.from_json(unit[table]) for unit in counts), Counts())

@@ -1,0 +1,132 @@
+"""What the phases read and publish: the sources and sinks of harvest and annotate."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline.funnel import Counts
+from pipeline.reasons import Status
+from pipeline.records import DecisionRow, PairRow, PersonRow, UrlRow, arrow_schema
+from pipeline.units import PhaseFolder, Unit, split_by_bytes
+
+KEY = ["unit", "row", "person"]
+
+
+@dataclass(frozen=True)
+class HarvestSink:
+    """Publishes a harvest unit: `urls` and `persons`, the latter in parts below a byte cap."""
+
+    folder: PhaseFolder
+    part_bytes: int
+
+    def publish(self, unit: Unit, rows: pa.Table) -> Mapping[str, Any]:
+        """rows: `urls` with their `persons` inside (column `measured`)."""
+        urls = rows.select(arrow_schema(UrlRow).names).cast(arrow_schema(UrlRow))
+        measured = rows["measured"].combine_chunks().flatten()
+        persons = pa.Table.from_struct_array(measured).cast(arrow_schema(PersonRow))
+        counts = {
+            "urls": Counts.of(unit.count, urls["reason"].to_pylist()).to_json(),
+            "persons": persons.num_rows,
+        }
+        self.folder.publish_unit(
+            unit, {"urls": [urls], "persons": split_by_bytes(persons, self.part_bytes)}, counts
+        )
+        return counts
+
+
+@dataclass(frozen=True)
+class KeptPersons:
+    """The persons of a range of harvest units whom the decisions keep."""
+
+    harvest: PhaseFolder
+    decisions: Path
+    """The file of decisions."""
+
+    def read(self, unit: Unit) -> pa.Table:
+        """Rows of `persons`, pixels included, in the order of their keys."""
+        kept, schema = self.keys(unit), arrow_schema(PersonRow)
+        tables = [schema.empty_table()]
+        for index in pc.unique(kept["unit"]).to_pylist():
+            for part in self.harvest.parts("persons", index):
+                tables.append(_select(pq.read_table(part).cast(schema), kept, "left semi"))
+        return pa.concat_tables(tables)
+
+    def keys(self, unit: Unit) -> pa.Table:
+        """The keys of those persons: unit, row, person."""
+        in_range = (pc.field("unit") >= unit.first) & (pc.field("unit") < unit.first + unit.count)
+        kept = pc.field("status") == Status.KEPT.value
+        return pq.read_table(self.decisions, columns=KEY, filters=in_range & kept)
+
+
+@dataclass(frozen=True)
+class UncaptionedPersons:
+    """Kept persons without the captions that an earlier run with the same caption settings has made."""
+
+    kept: KeptPersons
+    earlier: tuple[PhaseFolder, ...]
+
+    def read(self, unit: Unit) -> pa.Table:
+        """Rows of `persons` that still need captions."""
+        return _select(self.kept.read(unit), self.reused(unit).select(KEY), "left anti")
+
+    def reused(self, unit: Unit) -> pa.Table:
+        """Rows of `pairs` that are taken over."""
+        schema, wanted = arrow_schema(PairRow), self.kept.keys(unit)
+        found = schema.empty_table()
+        for folder in self.earlier:
+            for part in folder.parts("pairs", unit.index):
+                pairs = pq.read_table(part, filters=pc.field("status") == Status.KEPT.value).cast(schema)
+                new = _select(_select(pairs, wanted, "left semi"), found.select(KEY), "left anti")
+                found = pa.concat_tables([found, new])
+        return found
+
+
+@dataclass(frozen=True)
+class PairSink:
+    """Publishes an annotate unit: `pairs`, one row for every kept person, made now or taken over."""
+
+    folder: PhaseFolder
+    source: UncaptionedPersons
+
+    def publish(self, unit: Unit, rows: pa.Table) -> Mapping[str, Any]:
+        """rows: `pairs` of the persons that the source gave out."""
+        reused = self.source.reused(unit)
+        pairs = _sorted(pa.concat_tables([rows.cast(arrow_schema(PairRow)), reused]))
+        expected = self.source.kept.keys(unit).num_rows
+        counts = {
+            "pairs": Counts.of(expected, pairs["reason"].to_pylist()).to_json(),
+            "captioned": rows.num_rows,
+            "reused": reused.num_rows,
+        }
+        self.folder.publish_unit(unit, {"pairs": [pairs]}, counts)
+        return counts
+
+
+def measurements(harvest: PhaseFolder, units: list[int]) -> Iterator[pa.Table]:
+    """The persons of each harvest unit without their pixels, in the order of the units."""
+    names = [name for name in arrow_schema(PersonRow).names if name != "crop"]
+    for index in units:
+        for part in harvest.parts("persons", index):
+            yield pq.read_table(part, columns=names)
+
+
+def decision_table(rows: list[DecisionRow]) -> pa.Table:
+    """Decisions as a table, in the order of their keys."""
+    columns = {name: [getattr(row, name) for row in rows] for name in arrow_schema(DecisionRow).names}
+    return pa.table(columns, schema=arrow_schema(DecisionRow))
+
+
+def _select(rows: pa.Table, keys: pa.Table, join: str) -> pa.Table:
+    # Arrow joins carry no nested columns: the join picks row numbers, the rows are then taken.
+    numbered = rows.select(KEY).append_column("position", pa.array(range(rows.num_rows), pa.int64()))
+    chosen = numbered.join(keys, KEY, join_type=join, use_threads=False)["position"].to_pylist()
+    return rows.take(pa.array(sorted(chosen), pa.int64()))
+
+
+def _sorted(rows: pa.Table) -> pa.Table:
+    return rows.take(pc.sort_indices(rows.select(KEY), sort_keys=[(name, "ascending") for name in KEY]))

@@ -1,0 +1,61 @@
+"""The command `webperson`: the only place that knows curation, training and the made world."""
+
+import os
+import signal
+import sys
+import traceback
+
+import typer
+
+from pipeline.cli.curate import curate, report
+from pipeline.cli.demo import demo
+from pipeline.cli.options import UsageError
+from pipeline.cli.train import evaluate, train
+from pipeline.recipe import RecipeError
+
+FAILURE, USAGE = 1, 2
+INTERRUPTED = 130
+
+
+def build_app() -> typer.Typer:
+    """The commands, each with an example under its help."""
+    app = typer.Typer(
+        help="From a list of image URLs to a person-retrieval model.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    app.command(epilog="Example: webperson demo --out out/demo")(demo)
+    app.command(epilog="Example: webperson curate recipes/laptop.yaml --urls mylist.txt --out out/")(curate)
+    app.command(epilog="Example: webperson report out/")(report)
+    app.command(epilog="Example: webperson train recipes/laptop.yaml --shards out/ --out out/train")(train)
+    app.command(epilog="Example: webperson evaluate out/train --shards out/ --split test")(evaluate)
+    return app
+
+
+def main() -> None:
+    """Run the command; an error is one line on stderr. Exit codes: 0 done, 2 wrong usage, 1 anything else."""
+    # `--debug` may stand anywhere, so it is taken before the commands read their options.
+    debug = "--debug" in sys.argv
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    # A supervisor's SIGTERM stops a run as Ctrl-C does: workers are ended and the lock is let go.
+    signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    try:
+        code = build_app()(arguments, prog_name="webperson", standalone_mode=False)
+    except typer.TyperException as error:
+        error.show()  # type: ignore[attr-defined]  # of wrong usage
+        sys.exit(USAGE)
+    except Exception as error:
+        sys.exit(_explain(error, debug))
+    if code == INTERRUPTED:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        sys.exit(FAILURE)
+    sys.exit(code)
+
+
+def _explain(error: Exception, debug: bool) -> int:
+    if debug:
+        traceback.print_exception(error)
+    text = " ".join(str(error).split())
+    print(f"error: {text or type(error).__name__}", file=sys.stderr)
+    return USAGE if isinstance(error, UsageError | RecipeError) else FAILURE

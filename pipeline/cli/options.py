@@ -1,0 +1,59 @@
+"""What commands have in common: their options, and the packages they need."""
+
+import importlib.util
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class UsageError(ValueError):
+    """A command that cannot be carried out as given; the message is one line."""
+
+
+class Phase(StrEnum):
+    """The durable phases of curation."""
+
+    HARVEST = "harvest"
+    ANNOTATE = "annotate"
+    PACK = "pack"
+
+
+RecipeName = Annotated[
+    str, typer.Argument(metavar="RECIPE", help="A YAML file, or a packaged recipe's name.")
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, such as gates.score_min=0.9."),
+]
+Out = Annotated[Path, typer.Option("--out", help="Folder for everything that is made.")]
+Address = Annotated[
+    str | None,
+    typer.Option(envvar="RAY_ADDRESS", help="An existing Ray cluster; without it one is started here."),
+]
+Shards = Annotated[
+    Path, typer.Option("--shards", help="A finished folder of shards, or the output folder of `curate`.")
+]
+
+CURATION_SECTIONS = frozenset({"seed", "harvest", "gates", "annotate", "pack", "object_store_bytes"})
+"""Sections of a recipe that curation types; the others are training's."""
+TRAINING_SECTIONS = frozenset({"train", "run"})
+
+
+def require_curation(command: str) -> None:
+    """Raise UsageError naming the extra if a package that curation needs is not installed."""
+    for module in ("ray", "img2dataset", "ultralytics", "skimage", "httpx"):
+        if importlib.util.find_spec(module) is None:
+            raise UsageError(f"{command} needs the package {module}: pip install 'webperson[curate]'")
+
+
+def output_folder(out: Path) -> Path:
+    """The absolute output folder.
+
+    Raises UsageError for a relative one inside a Ray job, whose working directory is thrown away.
+    """
+    if not out.is_absolute() and "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ:
+        raise UsageError(f"--out {out}: inside a Ray job a relative folder is lost; give an absolute one")
+    return out.absolute()

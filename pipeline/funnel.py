@@ -1,0 +1,97 @@
+"""The funnel: for every table, rows in = kept + rejected(reason) + failed(reason), and nothing else."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipeline.reasons import Reason, Status, status_of
+
+
+class AccountingError(RuntimeError):
+    """Rows that went missing or came twice; the message names the table and the numbers."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What became of a table's rows."""
+
+    rows_in: int = 0
+    kept: int = 0
+    rejected: Mapping[str, int] = field(default_factory=dict)
+    failed: Mapping[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, rows_in: int, reasons: Iterable[str | None]) -> "Counts":
+        """Count rows by their reason; None is kept."""
+        by_reason = Counter(reasons)
+        kept = by_reason.pop(None, 0)
+        by_status: dict[Status, dict[str, int]] = {Status.REJECTED: {}, Status.FAILED: {}}
+        for reason in sorted(str(reason) for reason in by_reason):
+            by_status[status_of(Reason(reason))][reason] = by_reason[reason]
+        return cls(rows_in, kept, by_status[Status.REJECTED], by_status[Status.FAILED])
+
+    @classmethod
+    def from_json(cls, tree: Mapping[str, Any]) -> "Counts":
+        """The inverse of `to_json`."""
+        return cls(tree["rows_in"], tree["kept"], tree["rejected"], tree["failed"])
+
+    def to_json(self) -> dict[str, Any]:
+        """For a done-marker."""
+        return {
+            "rows_in": self.rows_in,
+            "kept": self.kept,
+            "rejected": dict(self.rejected),
+            "failed": dict(self.failed),
+        }
+
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(
+            self.rows_in + other.rows_in,
+            self.kept + other.kept,
+            dict(Counter(self.rejected) + Counter(other.rejected)),
+            dict(Counter(self.failed) + Counter(other.failed)),
+        )
+
+    @property
+    def accounted(self) -> int:
+        """Rows whose fate is known."""
+        return self.kept + sum(self.rejected.values()) + sum(self.failed.values())
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the funnel: what came into a phase's table and what became of it."""
+
+    phase: str
+    rows: str
+    """What a row of the table is, such as URLs or persons."""
+    counts: Counts
+
+
+def check_accounting(lines: Sequence[Line]) -> None:
+    """Raise AccountingError for a line whose rows in are not kept + rejected + failed.
+
+    A line that counts the same rows as the one before it (persons after persons) must take in what that kept.
+    """
+    for before, line in zip([None, *lines], lines, strict=False):
+        name, counts = f"{line.phase}: {line.counts.rows_in} {line.rows} came in", line.counts
+        if counts.rows_in != counts.accounted:
+            raise AccountingError(f"{name}, {counts.accounted} are accounted for")
+        if before and before.rows == line.rows and before.counts.kept != counts.rows_in:
+            raise AccountingError(f"{name}, {before.phase} kept {before.counts.kept}")
+
+
+def funnel_text(lines: Sequence[Line]) -> str:
+    """The funnel for a terminal, a line for each phase: rows in = kept + rejected + failed."""
+    width = max(len(line.phase) for line in lines)
+    return "\n".join(
+        f"{line.phase:<{width}}  {line.counts.rows_in} {line.rows} = {line.counts.kept} kept"
+        f" + {_group('rejected', line.counts.rejected)} + {_group('failed', line.counts.failed)}"
+        for line in lines
+    )
+
+
+def _group(name: str, by_reason: Mapping[str, int]) -> str:
+    reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(by_reason.items()))
+    return f"{sum(by_reason.values())} {name}{f' ({reasons})' if reasons else ''}"

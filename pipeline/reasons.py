@@ -1,0 +1,83 @@
+"""The closed list of reasons: why a row was not kept. Error texts are free, reasons are counted."""
+
+from enum import StrEnum
+
+
+class Status(StrEnum):
+    """What became of a row; rows in = kept + rejected + failed, always."""
+
+    KEPT = "kept"
+    REJECTED = "rejected"
+    FAILED = "failed"
+
+
+class Reason(StrEnum):
+    """Why a row was rejected (we decided against it) or failed (we could not look at it)."""
+
+    # rejected: the address asks for what is never fetched
+    URL_INVALID = "url_invalid"
+    SCHEME_FORBIDDEN = "scheme_forbidden"
+    PORT_FORBIDDEN = "port_forbidden"
+    ADDRESS_FORBIDDEN = "address_forbidden"
+    OPTED_OUT = "opted_out"
+    # rejected: the picture
+    NOT_AN_IMAGE = "not_an_image"
+    TOO_MANY_PIXELS = "too_many_pixels"
+    NO_PERSON = "no_person"
+    # rejected: the person, by the gates (docs/method.md, person filtering)
+    LOW_SCORE = "low_score"
+    SHORT_SIDE = "short_side"
+    ASPECT_RATIO = "aspect_ratio"
+    FEW_KEYPOINTS = "few_keypoints"
+    NO_HIP = "no_hip"
+    NO_HEAD = "no_head"
+    # rejected: the person, over the whole run
+    EXACT_DUPLICATE = "exact_duplicate"
+    # failed: the network
+    DNS_FAILED = "dns_failed"
+    CONNECT_FAILED = "connect_failed"
+    TLS_FAILED = "tls_failed"
+    DEADLINE_EXCEEDED = "deadline_exceeded"
+    TOO_MANY_REDIRECTS = "too_many_redirects"
+    HTTP_CLIENT_ERROR = "http_client_error"
+    HTTP_SERVER_ERROR = "http_server_error"
+    HTTP_PROTOCOL_ERROR = "http_protocol_error"
+    TOO_MANY_BYTES = "too_many_bytes"
+    EMPTY_BODY = "empty_body"
+    TRUNCATED_BODY = "truncated_body"
+    # failed: our own work
+    DECODE_FAILED = "decode_failed"
+    CAPTION_FAILED = "caption_failed"
+    CAPTION_EMPTY = "caption_empty"
+    CRASHED = "crashed"
+
+    @property
+    def status(self) -> Status:
+        """Rejected or failed; a failed row is taken up again by `--retry-failed`."""
+        return Status.REJECTED if self in _REJECTED else Status.FAILED
+
+
+_REJECTED = frozenset(
+    {
+        Reason.URL_INVALID,
+        Reason.SCHEME_FORBIDDEN,
+        Reason.PORT_FORBIDDEN,
+        Reason.ADDRESS_FORBIDDEN,
+        Reason.OPTED_OUT,
+        Reason.NOT_AN_IMAGE,
+        Reason.TOO_MANY_PIXELS,
+        Reason.NO_PERSON,
+        Reason.LOW_SCORE,
+        Reason.SHORT_SIDE,
+        Reason.ASPECT_RATIO,
+        Reason.FEW_KEYPOINTS,
+        Reason.NO_HIP,
+        Reason.NO_HEAD,
+        Reason.EXACT_DUPLICATE,
+    }
+)
+
+
+def status_of(reason: Reason | None) -> Status:
+    """The status that a reason implies; no reason means kept."""
+    return Status.KEPT if reason is None else reason.status

@@ -1,0 +1,213 @@
+"""Typed recipes: YAML plus `--set key=value`, unknown keys refused, hashed into every output."""
+
+import difflib
+import hashlib
+import json
+import os
+import subprocess
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pipeline.records import SCHEMA_VERSION
+
+TRACED_PACKAGES = (
+    "webperson",
+    "torch",
+    "torchvision",
+    "open_clip_torch",
+    "pyarrow",
+    "pillow",
+    "numpy",
+    "ray",
+    "img2dataset",
+    "ultralytics-opencv-headless",
+    "vllm",
+    "transformers",
+)
+"""Packages whose version can change a result."""
+
+
+def operational(default: Any) -> Any:
+    """A setting that changes how work is done but not its result (pool sizes, addresses, time-outs)."""
+    return Field(default=default, json_schema_extra={"operational": True})
+
+
+class RecipeError(ValueError):
+    """A recipe that cannot be used; the message is one line naming file and key."""
+
+
+class Section(BaseModel):
+    """A part of a recipe. Frozen; unknown keys are errors; every field has a description."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    def result_settings(self) -> dict[str, Any]:
+        """The settings that change results: all but the operational ones, nested sections included."""
+        settings: dict[str, Any] = {}
+        for name, field in type(self).model_fields.items():
+            extra = field.json_schema_extra
+            if isinstance(extra, dict) and extra.get("operational"):
+                continue
+            value = getattr(self, name)
+            settings[name] = value.result_settings() if isinstance(value, Section) else _plain(value)
+        return settings
+
+    def fingerprint(self, *inputs: str) -> str:
+        """Hash of the settings that change results and of the inputs' fingerprints, 12 hex digits."""
+        return fingerprint(self.result_settings(), *inputs)
+
+
+R = TypeVar("R", bound=Section)
+
+
+def fingerprint(*parts: object) -> str:
+    """Stable hash of JSON-like parts, 12 hex digits."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def load_recipe(
+    schema: type[R], name: str, overrides: Iterable[str] = (), others: frozenset[str] = frozenset()
+) -> R:
+    """Read a recipe by path, or by the name of a packaged one, and apply `key.path=value` overrides.
+
+    others: top-level sections that another schema types; they are left to it.
+    Raises RecipeError in one line: file and key, with the nearest known name for an unknown key.
+    """
+    tree = _read_yaml(name)
+    for override in overrides:
+        _apply(tree, override)
+    mine = {key: value for key, value in tree.items() if key not in others}
+    return parse_recipe(schema, mine, source=name)
+
+
+def parse_recipe(schema: type[R], tree: Mapping[str, Any], source: str) -> R:
+    """Validate a tree of settings; `source` names it in errors."""
+    try:
+        return schema.model_validate(tree)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise RecipeError(
+            f"{source}: {_explain(schema, first['loc'], first['type'], first['msg'])}"
+        ) from None
+
+
+def _read_yaml(name: str) -> dict[str, Any]:
+    path = Path(name)
+    if not path.exists():
+        packaged = resources.files("recipes") / f"{path.stem}.yaml"
+        if not packaged.is_file():
+            raise RecipeError(f"{name}: no such recipe (packaged ones: {', '.join(packaged_recipes())})")
+        text = packaged.read_text(encoding="utf-8")
+    else:
+        text = path.read_text(encoding="utf-8")
+    try:
+        tree = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{name}: not YAML: {' '.join(str(error).split())}") from None
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise RecipeError(f"{name}: a recipe is a mapping of settings, not a {type(tree).__name__}")
+    return tree
+
+
+def packaged_recipes() -> list[str]:
+    """Names of the recipes that come with the package."""
+    return sorted(f.name[:-5] for f in resources.files("recipes").iterdir() if f.name.endswith(".yaml"))
+
+
+def _apply(tree: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not key.strip():
+        raise RecipeError(f"--set {override}: expected key=value, such as gates.score_min=0.8")
+    *parents, leaf = key.strip().split(".")
+    for parent in parents:
+        tree = tree.setdefault(parent, {})
+        if not isinstance(tree, dict):
+            raise RecipeError(f"--set {override}: {parent} is a value, not a section")
+    try:
+        tree[leaf] = yaml.safe_load(text)
+    except yaml.YAMLError:
+        tree[leaf] = text
+
+
+def _explain(schema: type[Section], location: tuple[int | str, ...], kind: str, message: str) -> str:
+    key = ".".join(str(part) for part in location) or "recipe"
+    if kind != "extra_forbidden":
+        return message.removeprefix("Value error, ") if key == "recipe" else f"{key}: {message}"
+    known = list(_section_at(schema, location[:-1]).model_fields)
+    near = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.0)
+    return f"{key}: unknown key; did you mean {near[0]}?" if near else f"{key}: unknown key"
+
+
+def _section_at(schema: type[Section], location: tuple[int | str, ...]) -> type[Section]:
+    for part in location:
+        field = schema.model_fields.get(str(part))
+        nested = _section_in(field.annotation) if field else None
+        if nested is None:
+            return schema
+        schema = nested
+    return schema
+
+
+def _section_in(annotation: Any) -> type[Section] | None:
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return annotation
+    if get_origin(annotation) is Annotated:
+        return _section_in(get_args(annotation)[0])
+    return next((s for s in map(_section_in, get_args(annotation)) if s), None)
+
+
+def _plain(value: Any) -> Any:
+    return json.loads(json.dumps(value, default=_encode))
+
+
+def _encode(value: Any) -> Any:
+    return value.result_settings() if isinstance(value, Section) else str(value)
+
+
+def trace(recipe: Section) -> dict[str, Any]:
+    """What every output carries: the resolved recipe, its hash, package versions, source revision."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "recipe": _plain(recipe.model_dump(mode="json")),
+        "recipe_hash": recipe.fingerprint(),
+        "packages": {name: version(name) for name in TRACED_PACKAGES if _installed(name)},
+        "source_revision": source_revision(),
+    }
+
+
+def source_revision() -> str:
+    """The commit that runs: from the environment, else from git, else `unknown`."""
+    given = os.environ.get("WEBPERSON_REVISION")
+    if given:
+        return given
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return "unknown"
+    try:
+        described = subprocess.run(  # noqa: S603 - fixed arguments
+            ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40"],  # noqa: S607
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return described.stdout.strip()
+
+
+def _installed(name: str) -> bool:
+    try:
+        version(name)
+    except PackageNotFoundError:
+        return False
+    return True

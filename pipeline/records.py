@@ -1,0 +1,218 @@
+"""The records: one dataclass and one Arrow schema per table, units of measure in the names.
+
+A field's Arrow type stands in its annotation; `volatile` marks columns that measure time, attempts or load
+and so may differ between two runs of the same recipe.
+"""
+
+import dataclasses
+import types
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+
+import pyarrow as pa
+
+from pipeline.reasons import Reason, Status
+
+SCHEMA_VERSION = 1
+
+I32 = Annotated[int, pa.int32()]
+I64 = Annotated[int, pa.int64()]
+F32 = Annotated[float, pa.float32()]
+BoxXyxy = Annotated[list[float], pa.list_(pa.float32(), 4)]
+Keypoints = Annotated[list[float], pa.list_(pa.float32(), 51)]
+"""COCO 17 keypoints, flat: x, y, confidence for each (pixels of the source picture)."""
+VOLATILE = {"volatile": "true"}
+
+
+@dataclass(frozen=True, order=True)
+class RowKey:
+    """One row of the input list."""
+
+    unit: int
+    row: int
+
+    def __str__(self) -> str:
+        return f"{self.unit:06d}-{self.row:05d}"
+
+
+@dataclass(frozen=True, order=True)
+class PersonKey:
+    """One detected person of one input row; persons are numbered by falling score."""
+
+    unit: int
+    row: int
+    person: int
+
+    def __str__(self) -> str:
+        return f"{self.unit:06d}-{self.row:05d}-{self.person:02d}"
+
+
+@dataclass(frozen=True, order=True)
+class CaptionKey:
+    """One caption slot of one person."""
+
+    unit: int
+    row: int
+    person: int
+    slot: int
+
+    def __str__(self) -> str:
+        return f"{self.unit:06d}-{self.row:05d}-{self.person:02d}-{self.slot}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class UrlRow:
+    """Table `urls`: what became of one input URL; kept means that at least one person was measured."""
+
+    unit: I64
+    row: I32
+    url: str
+    status: Status
+    reason: Reason | None = None
+    error: str | None = None
+    image_sha256: str | None = None
+    width_px: I32 | None = None
+    height_px: I32 | None = None
+    image_bytes: I64 | None = None
+    persons: I32 = 0
+    seconds: F32 | None = field(default=None, metadata=VOLATILE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PersonRow:
+    """Table `persons`: the measurements of one detected person, and its crop down to the pixel floor."""
+
+    unit: I64
+    row: I32
+    person: I32
+    url: str
+    image_sha256: str
+    image_width_px: I32
+    image_height_px: I32
+    box_xyxy_px: BoxXyxy
+    score: F32
+    keypoints: Keypoints
+    crop_sha256: str
+    """Hash of the crop's size and RGB pixels, whatever the encoding they arrived in."""
+    crop_width_px: I32
+    crop_height_px: I32
+    crop: bytes | None
+    """JPEG; None below the pixel floor."""
+    model_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecisionRow:
+    """Table `decisions`: a measured person is kept, or the reason why not."""
+
+    unit: I64
+    row: I32
+    person: I32
+    status: Status
+    reason: Reason | None = None
+    kept_unit: I64 | None = None
+    kept_row: I32 | None = None
+    kept_person: I32 | None = None
+    """For a duplicate, the key of the person that stays."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caption:
+    """One caption slot: the text with its provenance, or the reason why there is none."""
+
+    slot: I32
+    text: str | None
+    reason: Reason | None = None
+    error: str | None = None
+    model_id: str
+    prompt_id: str
+    template_id: str
+    seed: I64
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairRow:
+    """Table `pairs`: one kept person and its captions; kept while one caption is valid."""
+
+    unit: I64
+    row: I32
+    person: I32
+    status: Status
+    reason: Reason | None = None
+    error: str | None = None
+    captions: list[Caption]
+    seconds: F32 | None = field(default=None, metadata=VOLATILE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardImage:
+    """A picture as Hugging Face `datasets` stores it: encoded bytes and the name it would have as a file."""
+
+    bytes: bytes
+    path: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardRow:
+    """A row of a training shard: one person picture and its captions."""
+
+    key: str
+    image: ShardImage
+    captions: list[str]
+    caption_model_ids: list[str]
+    caption_template_ids: list[str]
+    identity: I64 | None
+    """Same number, same person; None where nobody knows, then every picture counts as its own person."""
+    split: str
+    """train, val or test."""
+    url: str
+    image_sha256: str
+    score: F32
+
+
+def arrow_schema(record: type[Any]) -> pa.Schema:
+    """The Arrow schema of a record dataclass, with `schema_version` in its metadata."""
+    return pa.schema(
+        _fields(record), metadata={"schema_version": str(SCHEMA_VERSION), "record": record.__name__}
+    )
+
+
+def volatile_columns(schema: pa.Schema) -> list[str]:
+    """Names of the columns that two equal runs may disagree on."""
+    return [f.name for f in schema if f.metadata and f.metadata.get(b"volatile") == b"true"]
+
+
+def to_table(record: type[Any], rows: list[Any]) -> pa.Table:
+    """Records to an Arrow table of the record's schema."""
+    return pa.Table.from_pylist([dataclasses.asdict(row) for row in rows], schema=arrow_schema(record))
+
+
+def _fields(record: type[Any]) -> list[pa.Field]:
+    hints = get_type_hints(record, include_extras=True)
+    return [
+        pa.field(f.name, arrow, nullable=nullable, metadata=dict(f.metadata) or None)
+        for f in dataclasses.fields(record)
+        for arrow, nullable in [_arrow_type(hints[f.name])]
+    ]
+
+
+def _arrow_type(hint: Any) -> tuple[pa.DataType, bool]:
+    if get_origin(hint) is Annotated:
+        return get_args(hint)[1], False
+    if get_origin(hint) in (Union, types.UnionType):
+        (inner,) = [arm for arm in get_args(hint) if arm is not types.NoneType]
+        return _arrow_type(inner)[0], True
+    if get_origin(hint) is list:
+        return pa.list_(_arrow_type(get_args(hint)[0])[0]), False
+    if dataclasses.is_dataclass(hint):
+        return pa.struct(_fields(hint)), False  # type: ignore[arg-type]
+    return _SCALARS[hint], False
+
+
+_SCALARS: dict[Any, pa.DataType] = {
+    str: pa.string(),
+    Status: pa.string(),
+    Reason: pa.string(),
+    bytes: pa.binary(),
+    bool: pa.bool_(),
+}

@@ -1,0 +1,242 @@
+"""Runs units through stages on Ray Data: a unit is one block, from its source to its published files."""
+
+import json
+import logging
+import math
+import os
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import ray
+
+from pipeline.stage import Placed, Pool, Sink, Source, Stage
+from pipeline.units import Unit
+
+START_ATTEMPTS = 3
+WINDOW_UNITS = 5000
+"""Units in one Ray Data execution; each costs the driver memory until the execution ends."""
+
+
+class RunnerError(RuntimeError):
+    """A cluster that cannot be used; the message is one line."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitStatus:
+    """What became of one unit: its counts, or the error that stopped it."""
+
+    unit: int
+    counts: Mapping[str, Any]
+    error: str | None
+
+
+@dataclass
+class Cluster:
+    """A Ray cluster: the one at `address`, else one started here; both only when the first units come.
+
+    `cpus` is what the largest phase asks for; a cluster started here has at least that many (they are
+    shares, not cores). Left by `with`, it is disconnected from, or stopped if it was started here.
+    """
+
+    address: str | None
+    cpus: float
+    object_store_bytes: int
+    _exit: ExitStack = field(default_factory=ExitStack)
+    _started: bool = False
+
+    def __enter__(self) -> "Cluster":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._exit.close()
+
+    def run_units(
+        self, units: Sequence[Unit], source: Source, stages: Sequence[Placed], sink: Sink
+    ) -> Iterator[UnitStatus]:
+        """Run units through source, stages and sink; yield each unit's status as it ends, in any order.
+
+        A unit whose code raises is reported with its error, and the others go on; a worker that dies is
+        replaced by Ray and its unit is done again. Raises RunnerError if no cluster comes up, or if the
+        pools ask for more than it has.
+        """
+        if not self._started:
+            self._start()
+        check_pools([placed.pool for placed in stages])
+        for start in range(0, len(units), WINDOW_UNITS):
+            yield from _run_window(units[start : start + WINDOW_UNITS], source, stages, sink)
+
+    def _start(self) -> None:
+        count = max(math.ceil(self.cpus), os.cpu_count() or 1)
+        local = {
+            "address": "local",
+            "num_cpus": count,
+            "object_store_memory": self.object_store_bytes,
+            "include_dashboard": False,
+        }
+        self._exit.enter_context(_environment(private=not self.address))
+        _start({"address": self.address} if self.address else local)
+        self._exit.callback(ray.shutdown)
+        self._started = True
+
+
+def pool_cpus(pools: Sequence[Pool]) -> float:
+    """CPUs that a phase with these pools asks for, reading and publishing included."""
+    return sum(pool.workers * pool.cpus for pool in pools) + _READ.cpus + _PUBLISH.cpus
+
+
+def check_pools(pools: Sequence[Pool]) -> None:
+    """Refuse pools that together want more than the cluster has: Ray would wait for ever, silently."""
+    have = ray.cluster_resources()
+    wanted = {"CPU": pool_cpus(pools), "GPU": sum(pool.workers * pool.gpus for pool in pools)}
+    for kind, amount in wanted.items():
+        if amount > have.get(kind, 0.0) + 1e-6:
+            raise RunnerError(
+                f"the stages ask for {amount:g} {kind} but the cluster has {have.get(kind, 0.0):g}"
+            )
+
+
+# Reading and publishing are light; unequal shares keep Ray from fusing them with each other or a stage.
+_READ = Pool(cpus=0.10)
+_PUBLISH = Pool(cpus=0.11)
+
+# A block is one unit and stays one: its rows travel inside it, so that a unit without rows is not lost.
+_BLOCK = pa.schema(
+    [
+        ("index", pa.int64()),
+        ("first", pa.int64()),
+        ("count", pa.int64()),
+        ("offset", pa.int64()),
+        ("payload", pa.large_binary()),
+        ("error", pa.string()),
+    ]
+)
+
+_WHOLE_BLOCKS: dict[str, Any] = {"batch_size": None, "batch_format": "pyarrow", "zero_copy_batch": True}
+
+
+class _Work:
+    """A stage, opened once for the life of a Ray actor."""
+
+    def __init__(self, stage: Stage) -> None:
+        # The stack stays with the actor: left alone, it would be collected and the stage closed under it.
+        self._open = ExitStack()
+        self.process = self._open.enter_context(stage.open())
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        return _step(block, lambda _, payload: _encode(self.process(_decode(payload))))
+
+
+def _read(block: pa.Table, source: Source) -> pa.Table:
+    return _step(block, lambda unit, _: _encode(source.read(unit)))
+
+
+def _publish(block: pa.Table, sink: Sink) -> pa.Table:
+    return _step(block, lambda unit, payload: json.dumps(sink.publish(unit, _decode(payload))).encode())
+
+
+def _step(block: pa.Table, work: Callable[[Unit, bytes], bytes]) -> pa.Table:
+    """One unit in, one unit out; an exception becomes the unit's error and later steps leave it alone."""
+    (row,) = block.to_pylist()
+    if row["error"]:
+        return block
+    unit = Unit(row["index"], row["first"], row["count"], row["offset"])
+    try:
+        row["payload"] = work(unit, row["payload"])
+    except Exception:
+        row |= {"payload": b"", "error": traceback.format_exc(limit=-3)}
+    return pa.Table.from_pylist([row], schema=_BLOCK)
+
+
+def _run_window(
+    units: Sequence[Unit], source: Source, stages: Sequence[Placed], sink: Sink
+) -> Iterator[UnitStatus]:
+    items = [{**asdict(unit), "payload": b"", "error": None} for unit in units]
+    dataset = ray.data.from_items(items, override_num_blocks=len(items))
+    dataset = _add_task(dataset, _read, source, _READ)
+    for placed in stages:
+        dataset = _add_stage(dataset, placed.stage, placed.pool)
+    dataset = _add_task(dataset, _publish, sink, _PUBLISH)
+    for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+        for row in batch.to_pylist():
+            counts = {} if row["error"] else json.loads(row["payload"])
+            yield UnitStatus(unit=row["index"], counts=counts, error=row["error"])
+
+
+def _add_task(dataset: Any, step: Callable[..., pa.Table], argument: object, pool: Pool) -> Any:
+    return dataset.map_batches(
+        step,
+        fn_args=(argument,),
+        compute=ray.data.TaskPoolStrategy(size=pool.workers),
+        num_cpus=pool.cpus,
+        **_WHOLE_BLOCKS,
+    )
+
+
+def _add_stage(dataset: Any, stage: Stage, pool: Pool) -> Any:
+    return dataset.map_batches(
+        _Work,
+        fn_constructor_args=(stage,),
+        compute=ray.data.ActorPoolStrategy(size=pool.workers, max_tasks_in_flight_per_actor=2),
+        num_cpus=pool.cpus,
+        num_gpus=pool.gpus or None,
+        **_WHOLE_BLOCKS,
+    )
+
+
+def _encode(rows: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, rows.schema) as writer:
+        writer.write_table(rows)
+    return bytes(sink.getvalue())
+
+
+def _decode(payload: bytes) -> pa.Table:
+    return pa.ipc.open_stream(payload).read_all()
+
+
+def _start(arguments: Mapping[str, Any]) -> None:
+    # ray.init gives up after a fixed time, which a busy machine may need twice.
+    logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
+    for attempt in range(START_ATTEMPTS):
+        try:
+            ray.init(logging_level=logging.WARNING, log_to_driver=False, **arguments)
+            break
+        except Exception as error:
+            ray.shutdown()
+            if attempt + 1 == START_ATTEMPTS:
+                where = arguments["address"]
+                raise RunnerError(f"no Ray cluster at {where}: {' '.join(str(error).split())}") from error
+            time.sleep(2**attempt)
+    context = ray.data.DataContext.get_current()
+    context.target_max_block_size = None
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)
+
+
+@contextmanager
+def _environment(private: bool) -> Iterator[None]:
+    """Ray's settings that only the environment takes."""
+    settings = {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+        "RAY_DATA_DOWNSTREAM_CAPACITY_OBJECT_STORE_BUDGET_UTIL_THRESHOLD": "0",
+    }
+    if private:
+        settings["RAY_BACKEND_LOG_LEVEL"] = "fatal"
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
