@@ -78,10 +78,13 @@ def person_gate(
 
 def looser_than(limits: GateLimits, floor: GateLimits) -> str | None:
     """The first limit that would let through a person whom `floor` stops; None if there is none."""
-    for name in ("score_min", "short_side_min_px", "aspect_min", "keypoints_min", "hips_min", "head_min",
-                 "keypoint_confidence"):  # fmt: skip
+    for name in ("score_min", "aspect_min", "keypoints_min", "hips_min", "head_min", "keypoint_confidence"):
         if getattr(limits, name) < getattr(floor, name):
             return name
+    # The figure bounds the width alone: the height is then at least width ÷ aspect_max.
+    flat = max(1.0, limits.aspect_max) if limits.boundary == "figure" and floor.boundary == "text" else 1.0
+    if limits.short_side_min_px / flat < floor.short_side_min_px:
+        return "short_side_min_px"
     if limits.aspect_max > floor.aspect_max:
         return "aspect_max"
     return "boundary" if (limits.boundary, floor.boundary) == ("text", "figure") else None

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from pipeline.units import Unit, slice_units
 
+BOM = b"\xef\xbb\xbf"
 INPUT_ROWS = pa.schema([("unit", pa.int64()), ("row", pa.int32()), ("url", pa.string())])
 
 
@@ -36,6 +37,8 @@ class UrlList:
                 raise InputError(f"{self.path}: not Parquet: {error}") from None
             if "url" not in schema.names:
                 raise InputError(f"{self.path}: no column url; it has {', '.join(schema.names)}")
+            if not _is_text(schema.field("url").type):
+                raise InputError(f"{self.path}: the column url holds {schema.field('url').type}, not text")
         if not self.units(1_000_000):
             raise InputError(f"{self.path}: the list has no URLs")
 
@@ -70,13 +73,12 @@ class UrlList:
 
     def _text_urls(self, unit: Unit) -> list[str]:
         lines = (line for _, line in self._lines(unit.offset))
-        return [
-            line.decode("utf-8", errors="replace").strip()
-            for _, line in zip(range(unit.count), lines, strict=False)
-        ]
+        return [_text(line) for _, line in zip(range(unit.count), lines, strict=False)]
 
     def _lines(self, offset: int) -> Iterator[tuple[int, bytes]]:
         with self.path.open("rb") as file:
+            # What editors on Windows put before the first line is no part of its URL.
+            offset = offset or (len(BOM) if file.read(len(BOM)) == BOM else 0)
             file.seek(offset)
             for line in file:
                 if line.strip():
@@ -92,6 +94,19 @@ class UrlList:
                 if seen < end and seen + size > start:
                     column = file.read_row_group(group, columns=["url"])["url"]
                     first = max(0, start - seen)
-                    urls += pc.cast(column, pa.string()).slice(first, end - seen - first).to_pylist()
+                    found = pc.cast(column, pa.large_binary()).slice(first, end - seen - first).to_pylist()
+                    urls += [None if url is None else _text(url) for url in found]
                 seen += size
         return urls
+
+
+def _text(url: bytes) -> str:
+    """One bad byte spoils its own row only."""
+    return url.decode("utf-8", errors="replace").strip()
+
+
+def _is_text(arrow: pa.DataType) -> bool:
+    values = arrow.value_type if pa.types.is_dictionary(arrow) else arrow
+    return any(
+        is_kind(values) for is_kind in (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary)
+    )

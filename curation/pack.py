@@ -7,15 +7,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from PIL import Image
+from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 
 from pipeline.recipe import Section
-from pipeline.records import PersonKey
+from pipeline.records import PersonKey, content_hash
 from pipeline.shards import SPLITS, encode_shard, shard_name, shard_schema
 from pipeline.stage import Process
 from pipeline.storage import publish, publish_json
@@ -25,16 +26,22 @@ from pipeline.units import PhaseFolder, Unit
 class PackSettings(Section):
     """How shards are cut and which share of the pictures is held out."""
 
-    rows_per_shard: int = 10_000
+    rows_per_shard: PositiveInt = 10_000
     """Pictures in a shard."""
-    max_side_px: int = 1024
+    max_side_px: PositiveInt = 1024
     """Crops with a longer side are scaled down to it."""
-    jpeg_quality: int = 95
+    jpeg_quality: int = Field(default=95, ge=1, le=100)
     """Quality of crops that are scaled down; others keep their bytes."""
-    val_share: float = 0.01
+    val_share: NonNegativeFloat = 0.01
     """Share of the source pictures that chooses the model; all persons of a picture fall into one split."""
-    test_share: float = 0.01
+    test_share: NonNegativeFloat = 0.01
     """Share of the source pictures that measures the model and is used for nothing else."""
+
+    @model_validator(mode="after")
+    def _something_to_train_on(self) -> Self:
+        if self.val_share + self.test_share >= 1:
+            raise ValueError("val_share and test_share leave nothing to train on")
+        return self
 
 
 PLAN = pa.schema(
@@ -154,7 +161,7 @@ class ShardSink:
             "captions": len(captions),
             "words": sum(len(caption.split()) for caption in captions),
         }
-        self.folder.publish_unit(unit, {}, counts)
+        self.folder.mark_done(unit, counts, {"shard": content_hash(rows)}, {})
         return counts
 
 

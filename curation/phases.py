@@ -11,12 +11,12 @@ from typing import Any, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import model_validator
+from pydantic import NonNegativeFloat, PositiveInt, model_validator
 
 from curation.caption import CaptionSettings, CaptionStage, caption_inputs
-from curation.dedup import exact_duplicates
+from curation.decisions import decide
 from curation.download import Download, DownloadSettings
-from curation.gates import GateLimits, looser_than, person_gate
+from curation.gates import GateLimits, looser_than
 from curation.inputs import UrlList
 from curation.pack import (
     FitImages,
@@ -29,7 +29,6 @@ from curation.pack import (
 )
 from curation.persons import MeasurePersons, PersonSettings
 from curation.tables import (
-    KEY,
     HarvestSink,
     KeptPersons,
     PairSink,
@@ -37,22 +36,22 @@ from curation.tables import (
     measurements,
 )
 from pipeline.funnel import Counts, Line
-from pipeline.reasons import Reason, Status
+from pipeline.reasons import Status
 from pipeline.recipe import Section, fingerprint, operational
-from pipeline.records import SCHEMA_VERSION, DecisionRow, arrow_schema
+from pipeline.records import PERSON_KEY, SCHEMA_VERSION
 from pipeline.stage import Placed, Pool, Sink, Source
 from pipeline.storage import publish_json, publish_table, read_json
-from pipeline.units import PhaseFolder, Unit, slice_units
+from pipeline.units import PART_BYTES, PhaseFolder, Unit, slice_units
 
 
 class PoolSettings(Section):
     """How many workers run a stage, and the share of the cluster that each of them takes."""
 
-    workers: int = 1
+    workers: PositiveInt = 1
     """Workers at once, in the whole cluster."""
-    cpus: float = 1.0
+    cpus: NonNegativeFloat = 1.0
     """CPUs of each."""
-    gpus: float = 0.0
+    gpus: NonNegativeFloat = 0.0
     """GPUs of each; a share lets several workers use one."""
 
     def pool(self) -> Pool:
@@ -63,9 +62,9 @@ class PoolSettings(Section):
 class HarvestRecipe(Section):
     """From URLs to measured persons."""
 
-    unit_rows: int = 1000
+    unit_rows: PositiveInt = 1000
     """URLs in a unit."""
-    part_bytes: int = operational(64 * 2**20)
+    part_bytes: PositiveInt = operational(PART_BYTES)
     """Cap of a file of persons; a unit with more is published in numbered parts."""
     download: DownloadSettings = DownloadSettings()
     """How URLs are fetched."""
@@ -80,7 +79,7 @@ class HarvestRecipe(Section):
 class AnnotateRecipe(Section):
     """From kept persons to captions."""
 
-    units_per_unit: int = 4
+    units_per_unit: PositiveInt = 4
     """Harvest units in an annotate unit."""
     caption: CaptionSettings
     """How captions are made."""
@@ -92,7 +91,7 @@ class CurateRecipe(Section):
     """Everything that `webperson curate` does."""
 
     seed: int = 0
-    """Shuffles and splits."""
+    """Keys shuffle and split."""
     harvest: HarvestRecipe = HarvestRecipe()
     """Download and measure."""
     gates: GateLimits = GateLimits()
@@ -187,7 +186,8 @@ class Curation:
         done = marker.is_file()
         if not done:
             folder.begin()
-            decisions = self._decisions(harvest)
+            measured = measurements(harvest.folder, list(range(harvest.units)))
+            decisions = decide(measured, self.recipe.gates)
             publish_table(path, decisions, {"recipe_hash": str(self.trace["recipe_hash"])})
             counts = Counts.of(_persons(harvest), decisions["reason"].to_pylist())
             publish_json(marker, {"counts": {"persons": counts.to_json()}})
@@ -230,6 +230,7 @@ class Curation:
         statistics = publish_statistics(folder, counts)
         rows = Counts(sum(c["rows_in"] for c in counts), sum(c["rows"] for c in counts))
         note = ", ".join(f"{split} {n}" for split, n in statistics["pictures_by_split"].items())
+        note = note if units else "no person is kept, so there are no shards"
         return PhaseReport("pack", folder, len(units), done, Line("pack", "persons", rows), note)
 
     def _run(
@@ -260,41 +261,17 @@ class Curation:
             raise PhaseError(f"{phase}: {len(errors)} of {len(units)} units failed, first {errors[0]}")
         return done, [marker["counts"] for marker in folder.markers([unit.index for unit in units])]
 
-    def _decisions(self, harvest: PhaseReport) -> pa.Table:
-        rows = [
-            (*(row[name] for name in KEY), self._gate(row), row["crop_sha256"])
-            for table in measurements(harvest.folder, list(range(harvest.units)))
-            for row in table.to_pylist()
-        ]
-        passed = pa.table(
-            {
-                name: [row[i] for row in rows if row[3] is None]
-                for i, name in enumerate([*KEY, "", "crop_sha256"])
-                if name
-            }
-        )
-        kept_by = {
-            (d["unit"], d["row"], d["person"]): (d["kept_unit"], d["kept_row"], d["kept_person"])
-            for d in exact_duplicates(passed).to_pylist()
-        }
-        return pa.Table.from_pylist(
-            [_decision(row[:3], row[3], kept_by.get(row[:3])) for row in rows],
-            schema=arrow_schema(DecisionRow),
-        )
-
-    def _gate(self, row: Mapping[str, Any]) -> Reason | None:
-        return person_gate(row["box_xyxy_px"], row["score"], row["keypoints"], self.recipe.gates)
-
     def _kept_pairs(self, harvest: PhaseReport, annotate: PhaseReport) -> pa.Table:
         pictures = pa.concat_tables(
-            table.select([*KEY, "image_sha256"])
+            table.select([*PERSON_KEY, "image_sha256"])
             for table in measurements(harvest.folder, list(range(harvest.units)))
         )
         parts = [part for unit in range(annotate.units) for part in annotate.folder.parts("pairs", unit)]
         kept = pa.concat_tables(
-            pq.read_table(part, columns=KEY, filters=[("status", "=", Status.KEPT.value)]) for part in parts
+            pq.read_table(part, columns=PERSON_KEY, filters=[("status", "=", Status.KEPT.value)])
+            for part in parts
         )
-        return kept.join(pictures, KEY, join_type="inner")
+        return kept.join(pictures, PERSON_KEY, join_type="inner")
 
     def _earlier(self, folder: PhaseFolder) -> tuple[PhaseFolder, ...]:
         """Annotate folders of other decisions whose captions were made in the same way."""
@@ -313,12 +290,6 @@ class Curation:
 
     def _decisions_fingerprint(self) -> str:
         return self.recipe.gates.fingerprint(self._harvest_fingerprint())
-
-
-def _decision(key: tuple[int, ...], gate: Reason | None, kept: tuple[int, ...] | None) -> dict[str, Any]:
-    reason = gate or (Reason.EXACT_DUPLICATE if kept else None)
-    values = (*key, Status.KEPT if reason is None else reason.status, reason, *(kept or (None, None, None)))
-    return dict(zip(arrow_schema(DecisionRow).names, values, strict=True))
 
 
 def _persons(harvest: PhaseReport) -> int:

@@ -11,15 +11,13 @@ import pyarrow.parquet as pq
 
 from pipeline.funnel import Counts
 from pipeline.reasons import Status
-from pipeline.records import DecisionRow, PairRow, PersonRow, UrlRow, arrow_schema
-from pipeline.units import PhaseFolder, Unit, split_by_bytes
-
-KEY = ["unit", "row", "person"]
+from pipeline.records import PERSON_KEY, PERSON_ORDER, PairRow, PersonRow, UrlRow, arrow_schema
+from pipeline.units import PhaseFolder, Unit
 
 
 @dataclass(frozen=True)
 class HarvestSink:
-    """Publishes a harvest unit: `urls` and `persons`, the latter in parts below a byte cap."""
+    """Publishes a harvest unit: `urls` and `persons`, in parts below a byte cap."""
 
     folder: PhaseFolder
     part_bytes: int
@@ -33,9 +31,7 @@ class HarvestSink:
             "urls": Counts.of(unit.count, urls["reason"].to_pylist()).to_json(),
             "persons": persons.num_rows,
         }
-        self.folder.publish_unit(
-            unit, {"urls": [urls], "persons": split_by_bytes(persons, self.part_bytes)}, counts
-        )
+        self.folder.publish_unit(unit, {"urls": urls, "persons": persons}, counts, self.part_bytes)
         return counts
 
 
@@ -60,7 +56,7 @@ class KeptPersons:
         """The keys of those persons: unit, row, person."""
         in_range = (pc.field("unit") >= unit.first) & (pc.field("unit") < unit.first + unit.count)
         kept = pc.field("status") == Status.KEPT.value
-        return pq.read_table(self.decisions, columns=KEY, filters=in_range & kept)
+        return pq.read_table(self.decisions, columns=PERSON_KEY, filters=in_range & kept)
 
 
 @dataclass(frozen=True)
@@ -72,7 +68,7 @@ class UncaptionedPersons:
 
     def read(self, unit: Unit) -> pa.Table:
         """Rows of `persons` that still need captions."""
-        return _select(self.kept.read(unit), self.reused(unit).select(KEY), "left anti")
+        return _select(self.kept.read(unit), self.reused(unit).select(PERSON_KEY), "left anti")
 
     def reused(self, unit: Unit) -> pa.Table:
         """Rows of `pairs` that are taken over."""
@@ -81,7 +77,7 @@ class UncaptionedPersons:
         for folder in self.earlier:
             for part in folder.parts("pairs", unit.index):
                 pairs = pq.read_table(part, filters=pc.field("status") == Status.KEPT.value).cast(schema)
-                new = _select(_select(pairs, wanted, "left semi"), found.select(KEY), "left anti")
+                new = _select(_select(pairs, wanted, "left semi"), found.select(PERSON_KEY), "left anti")
                 found = pa.concat_tables([found, new])
         return found
 
@@ -103,7 +99,7 @@ class PairSink:
             "captioned": rows.num_rows,
             "reused": reused.num_rows,
         }
-        self.folder.publish_unit(unit, {"pairs": [pairs]}, counts)
+        self.folder.publish_unit(unit, {"pairs": pairs}, counts)
         return counts
 
 
@@ -115,18 +111,12 @@ def measurements(harvest: PhaseFolder, units: list[int]) -> Iterator[pa.Table]:
             yield pq.read_table(part, columns=names)
 
 
-def decision_table(rows: list[DecisionRow]) -> pa.Table:
-    """Decisions as a table, in the order of their keys."""
-    columns = {name: [getattr(row, name) for row in rows] for name in arrow_schema(DecisionRow).names}
-    return pa.table(columns, schema=arrow_schema(DecisionRow))
-
-
 def _select(rows: pa.Table, keys: pa.Table, join: str) -> pa.Table:
     # Arrow joins carry no nested columns: the join picks row numbers, the rows are then taken.
-    numbered = rows.select(KEY).append_column("position", pa.array(range(rows.num_rows), pa.int64()))
-    chosen = numbered.join(keys, KEY, join_type=join, use_threads=False)["position"].to_pylist()
+    numbered = rows.select(PERSON_KEY).append_column("position", pa.array(range(rows.num_rows), pa.int64()))
+    chosen = numbered.join(keys, PERSON_KEY, join_type=join, use_threads=False)["position"].to_pylist()
     return rows.take(pa.array(sorted(chosen), pa.int64()))
 
 
 def _sorted(rows: pa.Table) -> pa.Table:
-    return rows.take(pc.sort_indices(rows.select(KEY), sort_keys=[(name, "ascending") for name in KEY]))
+    return rows.take(pc.sort_indices(rows.select(PERSON_KEY), sort_keys=PERSON_ORDER))

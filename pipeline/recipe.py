@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from importlib.metadata import PackageNotFoundError, version
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
@@ -99,17 +100,15 @@ def parse_recipe(schema: type[R], tree: Mapping[str, Any], source: str) -> R:
 
 
 def _read_yaml(name: str) -> dict[str, Any]:
-    path = Path(name)
-    if not path.exists():
-        packaged = resources.files("recipes") / f"{path.stem}.yaml"
-        if not packaged.is_file():
+    path: Path | Traversable = Path(name)
+    if not path.is_file():
+        packaged = name.removeprefix("recipes/").removesuffix(".yaml")
+        if packaged not in packaged_recipes():
             raise RecipeError(f"{name}: no such recipe (packaged ones: {', '.join(packaged_recipes())})")
-        text = packaged.read_text(encoding="utf-8")
-    else:
-        text = path.read_text(encoding="utf-8")
+        path = resources.files("recipes") / f"{packaged}.yaml"
     try:
-        tree = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise RecipeError(f"{name}: not YAML: {' '.join(str(error).split())}") from None
     if tree is None:
         return {}
@@ -129,7 +128,9 @@ def _apply(tree: dict[str, Any], override: str) -> None:
         raise RecipeError(f"--set {override}: expected key=value, such as gates.score_min=0.8")
     *parents, leaf = key.strip().split(".")
     for parent in parents:
-        tree = tree.setdefault(parent, {})
+        if tree.get(parent) is None:
+            tree[parent] = {}  # absent, or present and empty
+        tree = tree[parent]
         if not isinstance(tree, dict):
             raise RecipeError(f"--set {override}: {parent} is a value, not a section")
     try:
@@ -141,7 +142,8 @@ def _apply(tree: dict[str, Any], override: str) -> None:
 def _explain(schema: type[Section], location: tuple[int | str, ...], kind: str, message: str) -> str:
     key = ".".join(str(part) for part in location) or "recipe"
     if kind != "extra_forbidden":
-        return message.removeprefix("Value error, ") if key == "recipe" else f"{key}: {message}"
+        message = message.removeprefix("Value error, ")
+        return message if key == "recipe" else f"{key}: {message}"
     known = list(_section_at(schema, location[:-1]).model_fields)
     near = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.0)
     return f"{key}: unknown key; did you mean {near[0]}?" if near else f"{key}: unknown key"

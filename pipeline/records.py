@@ -1,10 +1,12 @@
 """The records: one dataclass and one Arrow schema per table, units of measure in the names.
 
-A field's Arrow type stands in its annotation; `volatile` marks columns that measure time, attempts or load
-and so may differ between two runs of the same recipe.
+A field's Arrow type stands in its annotation; `volatile` marks columns that measure time, attempts or load,
+or tell an error in words, and so may differ between two runs of the same recipe.
 """
 
 import dataclasses
+import hashlib
+import json
 import types
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
@@ -21,6 +23,10 @@ F32 = Annotated[float, pa.float32()]
 BoxXyxy = Annotated[list[float], pa.list_(pa.float32(), 4)]
 Keypoints = Annotated[list[float], pa.list_(pa.float32(), 51)]
 """COCO 17 keypoints, flat: x, y, confidence for each (pixels of the source picture)."""
+PERSON_KEY = ["unit", "row", "person"]
+"""The columns that name a person, in every table from `persons` on."""
+PERSON_ORDER = [(name, "ascending") for name in PERSON_KEY]
+"""The order of the keys, as Arrow sorts by it."""
 VOLATILE = {"volatile": "true"}
 
 
@@ -69,7 +75,7 @@ class UrlRow:
     url: str
     status: Status
     reason: Reason | None = None
-    error: str | None = None
+    error: str | None = field(default=None, metadata=VOLATILE)
     image_sha256: str | None = None
     width_px: I32 | None = None
     height_px: I32 | None = None
@@ -139,7 +145,7 @@ class PairRow:
     person: I32
     status: Status
     reason: Reason | None = None
-    error: str | None = None
+    error: str | None = field(default=None, metadata=VOLATILE)
     captions: list[Caption]
     seconds: F32 | None = field(default=None, metadata=VOLATILE)
 
@@ -182,9 +188,21 @@ def volatile_columns(schema: pa.Schema) -> list[str]:
     return [f.name for f in schema if f.metadata and f.metadata.get(b"volatile") == b"true"]
 
 
+def content_hash(table: pa.Table) -> str:
+    """Hash of a table's rows in their order, volatile columns left out: equal for two runs of one recipe."""
+    digest = hashlib.sha256()
+    for row in table.drop_columns(volatile_columns(table.schema)).to_pylist():
+        digest.update(json.dumps(row, sort_keys=True, default=_bytes_hash).encode())
+    return digest.hexdigest()
+
+
 def to_table(record: type[Any], rows: list[Any]) -> pa.Table:
     """Records to an Arrow table of the record's schema."""
     return pa.Table.from_pylist([dataclasses.asdict(row) for row in rows], schema=arrow_schema(record))
+
+
+def _bytes_hash(value: bytes) -> str:
+    return hashlib.sha256(value).hexdigest()
 
 
 def _fields(record: type[Any]) -> list[pa.Field]:

@@ -4,6 +4,7 @@ import json
 import logging
 import math
 import os
+import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,6 +14,8 @@ from typing import Any
 
 import pyarrow as pa
 import ray
+from ray._private.node import Node
+from ray.exceptions import RayError
 
 from pipeline.stage import Placed, Pool, Sink, Source, Stage
 from pipeline.units import Unit
@@ -79,7 +82,11 @@ class Cluster:
             "include_dashboard": False,
         }
         self._exit.enter_context(_environment(private=not self.address))
-        _start({"address": self.address} if self.address else local)
+        if self.address:
+            _start({"address": self.address})
+        else:
+            with _no_api_server(), _no_stderr():
+                _start(local)
         self._exit.callback(ray.shutdown)
         self._started = True
 
@@ -161,10 +168,17 @@ def _run_window(
     for placed in stages:
         dataset = _add_stage(dataset, placed.stage, placed.pool)
     dataset = _add_task(dataset, _publish, sink, _PUBLISH)
-    for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-        for row in batch.to_pylist():
-            counts = {} if row["error"] else json.loads(row["payload"])
-            yield UnitStatus(unit=row["index"], counts=counts, error=row["error"])
+    for row in _rows(dataset):
+        counts = {} if row["error"] else json.loads(row["payload"])
+        yield UnitStatus(unit=row["index"], counts=counts, error=row["error"])
+
+
+def _rows(dataset: Any) -> Iterator[dict[str, Any]]:
+    try:
+        for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+            yield from batch.to_pylist()
+    except RayError as error:  # a stage that cannot be opened, a cluster that is lost: the last line says why
+        raise RunnerError(f"Ray gave up: {str(error).strip().splitlines()[-1]}") from error
 
 
 def _add_task(dataset: Any, step: Callable[..., pa.Table], argument: object, pool: Pool) -> Any:
@@ -218,6 +232,39 @@ def _start(arguments: Mapping[str, Any]) -> None:
     context.print_on_execution_start = False
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)
+
+
+@contextmanager
+def _no_api_server() -> Iterator[None]:
+    """Start a private cluster without Ray's API server.
+
+    Even with dashboard and usage reports off, Ray 2.60 starts that process for the reports' sake, and it asks
+    cloud metadata addresses (169.254.169.254): the one connection that would leave this host.
+    """
+
+    def start_nothing(node: Any, **_: object) -> None:
+        node._webui_url = ""
+
+    start = Node.start_api_server
+    Node.start_api_server = start_nothing
+    try:
+        yield
+    finally:
+        Node.start_api_server = start
+
+
+@contextmanager
+def _no_stderr() -> Iterator[None]:
+    """Nothing on stderr, from C++ either: Ray talks as it starts, and raises what goes wrong."""
+    sys.stderr.flush()
+    saved, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(nowhere)
 
 
 @contextmanager

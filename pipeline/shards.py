@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.records import ShardRow, arrow_schema
@@ -24,6 +25,9 @@ class ShardError(ValueError):
 def shard_schema() -> pa.Schema:
     """The Arrow schema of a shard, with Hugging Face feature metadata."""
     schema = arrow_schema(ShardRow)
+    # `datasets` takes a picture for one only if the column is nullable, as its own would be.
+    image = pa.field("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
+    schema = schema.set(schema.get_field_index("image"), image)
     features = {field.name: _feature(field.type) for field in schema}
     return schema.with_metadata(
         {**schema.metadata, "huggingface": json.dumps({"info": {"features": features}})}
@@ -54,7 +58,9 @@ def shard_paths(folder: Path) -> list[Path]:
     if not (folder / DONE).is_file():
         raise ShardError(f"{folder}: not a finished folder of shards (no {DONE})")
     paths = sorted(folder.glob("webperson-*-of-*.parquet"))
-    if not paths or paths[-1].name != shard_name(len(paths) - 1, len(paths)):
+    if not paths:
+        raise ShardError(f"{folder}: holds no shards")
+    if paths[-1].name != shard_name(len(paths) - 1, len(paths)):
         raise ShardError(f"{folder}: shards are missing; found {len(paths)}")
     return paths
 
@@ -63,21 +69,20 @@ def read_rows(folder: Path, split: str, columns: list[str] | None = None) -> Ite
     """Yield the row groups of a split, in shard order; row groups of other splits are not read."""
     for path in shard_paths(folder):
         with pq.ParquetFile(path) as shard:
-            wanted = columns if columns is None or "split" in columns else [*columns, "split"]
             for group in range(shard.num_row_groups):
-                table = shard.read_row_group(group, columns=wanted)
-                rows = table.filter(pa.compute.equal(table["split"], split))
-                if rows.num_rows:
-                    yield rows if columns is None else rows.select(columns)
+                wanted = pc.equal(shard.read_row_group(group, columns=["split"])["split"], split)
+                if pc.any(wanted).as_py():
+                    yield shard.read_row_group(group, columns=columns).filter(wanted)
 
 
 def _row_groups(table: pa.Table) -> Iterator[pa.Table]:
     start, size = 0, 0
     for row, image in enumerate(table["image"].combine_chunks().field("bytes")):
-        size += len(image.as_buffer())
-        if row + 1 - start == ROWS_PER_GROUP or size >= BYTES_PER_GROUP:
-            yield table.slice(start, row + 1 - start)
-            start, size = row + 1, 0
+        image_bytes = len(image.as_buffer())
+        if row > start and (row - start == ROWS_PER_GROUP or size + image_bytes > BYTES_PER_GROUP):
+            yield table.slice(start, row - start)
+            start, size = row, 0
+        size += image_bytes
     if start < table.num_rows:
         yield table.slice(start)
 

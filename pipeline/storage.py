@@ -79,7 +79,7 @@ def run_lock(folder: Path) -> Iterator[None]:
     with path.open("a+", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             file.seek(0)
             holder = " ".join(file.read().split()) or "an unnamed run"
             raise StorageError(f"{folder}: another run is writing here: {holder}") from None

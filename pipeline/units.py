@@ -1,14 +1,16 @@
 """Units: the fixed slices in which a phase works, publishes and resumes."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from pipeline.records import content_hash
 from pipeline.storage import publish_json, publish_table, read_json
 
+PART_BYTES = 64 * 2**20
 UNITS_PER_PREFIX = 1000
 """Files of a thousand units share a folder, so that no listing grows without bound."""
 
@@ -37,11 +39,12 @@ def slice_units(total: int, per_unit: int) -> list[Unit]:
 
 def split_by_bytes(table: pa.Table, cap_bytes: int) -> Iterator[pa.Table]:
     """Cut a table into parts of at most `cap_bytes` where single rows allow it; never fewer than one part."""
-    per_row = table.nbytes / max(1, table.num_rows)
-    rows = max(1, int(cap_bytes / per_row)) if per_row else max(1, table.num_rows)
-    yield table.slice(0, rows)
-    for start in range(rows, table.num_rows, rows):
-        yield table.slice(start, rows)
+    if table.num_rows <= 1 or table.nbytes <= cap_bytes:
+        yield table
+        return
+    half = table.num_rows // 2
+    yield from split_by_bytes(table.slice(0, half), cap_bytes)
+    yield from split_by_bytes(table.slice(half), cap_bytes)
 
 
 @dataclass(frozen=True)
@@ -59,22 +62,44 @@ class PhaseFolder:
         publish_json(self.path / "phase.json", self.trace)
 
     def parts(self, table: str, unit_index: int) -> list[Path]:
-        """The files of one table and one unit, in order."""
-        folder = self.path / table / _prefix(unit_index)
-        return sorted(folder.glob(f"unit-{unit_index:06d}-*.parquet"))
+        """The files of one table and one unit, in order; none before the unit is done.
+
+        The marker says how many: a killed attempt may have left parts that the one which ended did not have.
+        """
+        marker = self._marker(unit_index)
+        count = read_json(marker)["parts"].get(table, 0) if marker.is_file() else 0
+        return [self._part(table, unit_index, number) for number in range(count)]
 
     def publish_unit(
-        self, unit: Unit, tables: Mapping[str, Iterable[pa.Table]], counts: Mapping[str, Any]
+        self,
+        unit: Unit,
+        tables: Mapping[str, pa.Table],
+        counts: Mapping[str, Any],
+        part_bytes: int = PART_BYTES,
     ) -> None:
-        """Publish a unit's tables in numbered parts, then its done-marker: the last file holds the counts."""
+        """Publish a unit's tables, then its done-marker: the last file holds counts and content hashes.
+
+        A table above `part_bytes` is cut into numbered parts. A unit that is done stays as it is: a worker
+        may die between its marker and its answer, and another one do the work again.
+        """
+        if self._marker(unit.index).is_file():
+            return
         metadata = {"recipe_hash": str(self.trace["recipe_hash"])}
-        files = []
-        for table, parts in tables.items():
-            for number, part in enumerate(parts):
-                path = self.path / table / _prefix(unit.index) / f"{unit.name}-{number:02d}.parquet"
-                publish_table(path, part, metadata)
-                files.append(str(path.relative_to(self.path)))
-        publish_json(self._marker(unit.index), {"unit": unit.index, "counts": counts, "files": files})
+        parts = {name: list(split_by_bytes(table, part_bytes)) for name, table in tables.items()}
+        for name, cut in parts.items():
+            for number, part in enumerate(cut):
+                publish_table(self._part(name, unit.index, number), part, metadata)
+        content = {name: content_hash(table) for name, table in tables.items()}
+        self.mark_done(unit, counts, content, {name: len(cut) for name, cut in parts.items()})
+
+    def mark_done(
+        self, unit: Unit, counts: Mapping[str, Any], content: Mapping[str, str], parts: Mapping[str, int]
+    ) -> None:
+        """Publish the done-marker of a unit whose files all stand: content hash and parts of each table."""
+        publish_json(
+            self._marker(unit.index),
+            {"unit": unit.index, "counts": counts, "content": content, "parts": parts},
+        )
 
     def finished(self) -> list[int]:
         """Indices of the units that are done, from one listing."""
@@ -85,6 +110,9 @@ class PhaseFolder:
     def markers(self, units: Sequence[int]) -> Iterator[dict[str, Any]]:
         """The done-markers of some units."""
         return (read_json(self._marker(index)) for index in units)
+
+    def _part(self, table: str, index: int, number: int) -> Path:
+        return self.path / table / _prefix(index) / f"unit-{index:06d}-{number:02d}.parquet"
 
     def _marker(self, index: int) -> Path:
         return self.path / "done" / _prefix(index) / f"unit-{index:06d}.json"

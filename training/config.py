@@ -151,7 +151,7 @@ class TrainConfig(Section):
     """β, the weight of masked token prediction; 0 leaves the decoder out."""
     precision: Literal["bf16", "fp32"] = "bf16"
     """Autocast of the step; weights, scores and losses stay fp32."""
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0)] = 0
     """Keys weights, order, augmentation and masks."""
     compile: bool = operational(False)
     """Compile the model with torch.compile."""

@@ -63,13 +63,16 @@ def run_curation(
     progress: ShowProgress,
 ) -> list["PhaseReport"]:
     """Run the phases into `out`, check that every row is accounted for, note which folders are current."""
-    from curation.inputs import UrlList
+    from curation.inputs import InputError, UrlList
     from curation.phases import CurateRecipe, Curation
     from pipeline.runner import Cluster, pool_cpus
 
     recipe = load_recipe(CurateRecipe, recipe_name, overrides, others=TRAINING_SECTIONS)
     url_list = UrlList(urls.absolute())
-    url_list.check()
+    try:
+        url_list.check()
+    except InputError as error:
+        raise UsageError(str(error)) from None
     cpus = max(pool_cpus(pools) for pools in recipe.pools())
     with run_lock(out), Cluster(address, cpus, recipe.object_store_bytes) as cluster:
         curation = Curation(recipe, trace(recipe), url_list, out, cluster.run_units, phases, progress)

@@ -32,7 +32,7 @@ OVERRIDES = [
 def demo(
     out: Out = Path("out/demo"),
     port: Annotated[
-        int, typer.Option(help="Port of the small web; another one makes another URL list.")
+        int, typer.Option(min=1, max=65535, help="Port of the small web; another one makes another URL list.")
     ] = 8471,
     address: Address = None,
 ) -> None:

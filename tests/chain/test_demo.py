@@ -1,0 +1,157 @@
+"""`webperson demo`, run as a newcomer runs it."""
+
+import json
+import re
+import socket
+from pathlib import Path
+
+import psutil
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from pipeline.reasons import Reason
+from pipeline.records import content_hash
+from tests.chain.conftest import Demo
+from tests.chain.tables import phase_folder, row_hashes, table
+from training.checkpoint import load_model
+from world.pages import build_web
+from world.photographs import photographs
+
+pytestmark = [pytest.mark.chain, pytest.mark.timeout(400)]
+PHASES = ("harvest", "decide", "annotate", "pack")
+
+
+def test_the_funnel_has_a_line_for_each_phase_and_adds_up(demo: Demo) -> None:
+    for phase in PHASES:
+        line = re.search(
+            rf"^{phase} +(\d+) \w+ = (\d+) kept \+ (\d+) rejected.* \+ (\d+) failed",
+            demo.command.output,
+            re.M,
+        )
+        assert line, f"no line for {phase} in:\n{demo.command.output}"
+        rows_in, kept, rejected, failed = map(int, line.groups())
+        assert rows_in == kept + rejected + failed
+
+
+def test_every_url_of_the_list_is_a_row_of_urls(demo: Demo) -> None:
+    urls = (demo.out / "urls.txt").read_text().split("\n")[:-1]
+    assert len(urls) >= 100
+    assert table(demo.out, "harvest", "urls")["url"].to_pylist() == urls
+
+
+def test_every_url_becomes_what_the_small_web_knows_it_must(demo: Demo) -> None:
+    entries = build_web(photographs(seed=0), seed=0).entries
+    rows = table(demo.out, "harvest", "urls").to_pylist()
+    wrong = [
+        (entry.kind, row["reason"], row["error"])
+        for entry, row in zip(entries, rows, strict=True)
+        if row["reason"] not in entry.expected
+    ]
+    assert wrong == []
+
+
+def test_the_same_pixels_are_kept_once(demo: Demo) -> None:
+    decisions = pq.read_table(phase_folder(demo.out, "decide") / "decisions.parquet").to_pylist()
+    crops = {
+        (row["unit"], row["row"], row["person"]): row["crop_sha256"]
+        for row in table(demo.out, "harvest", "persons")
+        .select(["unit", "row", "person", "crop_sha256"])
+        .to_pylist()
+    }
+    kept = [crops[d["unit"], d["row"], d["person"]] for d in decisions if d["reason"] is None]
+    assert len(set(kept)) == len(kept)
+    dropped = [d for d in decisions if d["reason"] == Reason.EXACT_DUPLICATE]
+    assert dropped
+    for d in dropped:
+        key, stays = (d["unit"], d["row"], d["person"]), (d["kept_unit"], d["kept_row"], d["kept_person"])
+        assert crops[key] == crops[stays]
+        assert stays < key
+
+
+def test_each_kept_person_has_two_captions_that_name_the_stand_in(demo: Demo) -> None:
+    for row in table(demo.out, "annotate", "pairs").to_pylist():
+        first, second = row["captions"]
+        assert first["template_id"] != second["template_id"]
+        assert first["text"] != second["text"]
+        for caption in (first, second):
+            assert caption["text"]
+            assert "stand-in" in caption["model_id"]
+
+
+def test_the_shards_hold_exactly_the_kept_pairs(demo: Demo) -> None:
+    pairs = table(demo.out, "annotate", "pairs").to_pylist()
+    kept = {f"{p['unit']:06d}-{p['row']:05d}-{p['person']:02d}" for p in pairs if p["status"] == "kept"}
+    shards = sorted(phase_folder(demo.out, "pack").glob("webperson-*.parquet"))
+    assert {key for path in shards for key in pq.read_table(path)["key"].to_pylist()} == kept
+
+
+def test_datasets_shows_pictures_and_captions(demo: Demo, tmp_path: Path) -> None:
+    import datasets
+
+    files = [str(path) for path in sorted(phase_folder(demo.out, "pack").glob("webperson-*.parquet"))]
+    rows = datasets.load_dataset("parquet", data_files=files, split="train", cache_dir=str(tmp_path))
+    assert isinstance(rows[0]["image"], Image.Image)
+    assert rows[0]["image"].size[0] > 90
+    assert len(rows[0]["captions"]) == 2
+
+
+def test_the_outputs_carry_recipe_versions_and_revision(demo: Demo) -> None:
+    for phase in PHASES:
+        if phase == "decide":
+            continue
+        trace = json.loads((phase_folder(demo.out, phase) / "phase.json").read_text())
+        assert trace["schema_version"] >= 1
+        assert trace["recipe"]["harvest"]["unit_rows"] == 32
+        assert trace["packages"]["torch"]
+        assert trace["source_revision"]
+    shard = sorted(phase_folder(demo.out, "pack").glob("webperson-*.parquet"))[0]
+    metadata = pq.read_schema(shard).metadata
+    assert metadata[b"recipe_hash"].decode() == trace["recipe_hash"]
+
+
+def test_the_checkpoint_loads_and_its_numbers_stand_beside_chance(demo: Demo) -> None:
+    load_model(demo.out / "train")
+    evaluation = json.loads((demo.out / "train" / "evaluation-test.json").read_text())["evaluation"]
+    assert evaluation["queries"] == 2 * evaluation["gallery"]
+    assert "not a benchmark" in demo.command.output
+    for name in ("model", "chance"):
+        assert re.search(rf"{name} +│", demo.command.output)
+
+
+def test_the_report_shows_kept_and_rejected_persons_with_reasons(demo: Demo) -> None:
+    html = (demo.out / "report.html").read_text()
+    assert html.count("data:image/jpeg;base64,") > 30
+    for text in ("Kept", "Rejected: low_score", "Rejected: exact_duplicate", "attributes-stand-in"):
+        assert text in html
+    assert "http://127.0.0.1" not in html.split("<body>")[0]
+
+
+def test_the_pipeline_connects_to_loopback_only(demo: Demo) -> None:
+    ours = {"pipeline", "curation", "training", "world", "prompts", "img2dataset", "ultralytics", "open_clip"}
+    seen = [json.loads(line) for line in demo.sockets.read_text().splitlines()]
+    addresses = {entry["address"] for entry in seen if entry["package"] in ours}
+    assert "127.0.0.1" in addresses
+    assert addresses <= {"127.0.0.1", "localhost"}
+
+
+def test_no_connection_leaves_this_host(demo: Demo) -> None:
+    here = {address.address for cards in psutil.net_if_addrs().values() for address in cards}
+    here |= {"127.0.0.1", "::1", "0.0.0.0", "localhost", socket.gethostname()}
+    seen = [json.loads(line) for line in demo.sockets.read_text().splitlines()]
+    assert [entry for entry in seen if entry["address"] not in here and entry["address"][:1] != "/"] == []
+
+
+def test_the_demo_stays_under_six_gigabytes(demo: Demo) -> None:
+    assert 0.2e9 < demo.command.peak_bytes < 6e9
+
+
+def test_the_files_hold_what_their_done_markers_say(demo: Demo) -> None:
+    hashes = row_hashes(demo.out)
+    assert len(set(hashes.values())) == 5
+    for unit in range(5):
+        marker = phase_folder(demo.out, "harvest") / "done" / "000" / f"unit-{unit:06d}.json"
+        urls = pq.read_table(
+            phase_folder(demo.out, "harvest") / "urls" / "000" / f"unit-{unit:06d}-00.parquet"
+        )
+        assert json.loads(marker.read_text())["content"]["urls"] == content_hash(urls)

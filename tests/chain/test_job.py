@@ -1,0 +1,150 @@
+"""`ray job submit` to a cluster that asks for a token: the demo's list, to the same rows."""
+
+import os
+import re
+import secrets
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pipeline.cli.demo import OVERRIDES
+from tests.chain.conftest import REPOSITORY, SECONDS, Demo, environment, free_port
+from tests.chain.tables import row_hashes
+from world.web import RunningWeb
+
+pytestmark = [pytest.mark.chain, pytest.mark.timeout(600)]
+BIN = Path(sys.executable).parent
+
+
+@dataclass
+class Cluster:
+    """A cluster of one node, started by `ray start --head`."""
+
+    address: str
+    env: dict[str, str]
+    log: Path
+
+    def submit(self, *entrypoint: str) -> tuple[int, str]:
+        """`ray job submit` from the repository: exit code and output."""
+        command = [str(BIN / "ray"), "job", "submit", "--address", self.address, "--working-dir", "."]
+        done = subprocess.run(
+            [*command, "--", *entrypoint],
+            cwd=REPOSITORY,
+            env=self.env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
+        return done.returncode, done.stdout
+
+    def status(self, output: str) -> str:
+        """What `ray job status` says of the job that an output is of."""
+        job = re.search(r"raysubmit_\w+", output)
+        assert job, output
+        command = [str(BIN / "ray"), "job", "status", "--address", self.address, job[0]]
+        done = subprocess.run(command, env=self.env, capture_output=True, text=True, timeout=60, check=False)
+        return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    folder = tmp_path_factory.mktemp("cluster")
+    port = free_port()
+    env = environment(
+        PATH=f"{BIN}{os.pathsep}{os.environ['PATH']}",
+        RAY_AUTH_MODE="token",
+        RAY_AUTH_TOKEN=secrets.token_hex(32),
+        RAY_USAGE_STATS_ENABLED="0",
+        PYTHONPATH="",
+    )
+    command = [str(BIN / "ray"), "start", "--head", "--block", f"--port={free_port()}", "--num-cpus=3"]
+    command += ["--dashboard-host=127.0.0.1", f"--dashboard-port={port}", "--object-store-memory=500000000"]
+    log = folder / "ray.log"
+    with _running(command, env, log):
+        address = f"http://127.0.0.1:{port}"
+        _wait_until_up(address, env["RAY_AUTH_TOKEN"], log)
+        yield Cluster(address, env, log)
+
+
+def test_the_same_list_gives_the_same_rows_as_the_demo(
+    cluster: Cluster, demo: Demo, demo_web: RunningWeb, tmp_path: Path
+) -> None:
+    settings = [part for override in OVERRIDES for part in ("--set", override)]
+    lists = ["--urls", str(demo.out / "urls.txt"), "--out", str(tmp_path / "out")]
+    code, output = cluster.submit(
+        "python", "-m", "pipeline", "curate", "recipes/laptop.yaml", *lists, *settings
+    )
+    assert code == 0, output
+    assert "SUCCEEDED" in cluster.status(output)
+    assert sum(demo_web.requests().values()) > 100
+    assert row_hashes(tmp_path / "out") == row_hashes(demo.out)
+
+
+def test_a_job_that_fails_says_so_by_exit_code_and_status(cluster: Cluster, tmp_path: Path) -> None:
+    missing = tmp_path / "no-such-list.txt"
+    arguments = ["curate", "recipes/laptop.yaml", "--urls", str(missing), "--out", str(tmp_path / "out")]
+    code, output = cluster.submit("python", "-m", "pipeline", *arguments)
+    assert code == 1
+    assert f"{missing}: no such URL list" in output
+    assert "FAILED" in cluster.status(output)
+
+
+def test_a_relative_output_folder_is_refused_inside_a_job(cluster: Cluster, demo: Demo) -> None:
+    arguments = ["curate", "recipes/laptop.yaml", "--urls", str(demo.out / "urls.txt"), "--out", "out"]
+    code, output = cluster.submit("python", "-m", "pipeline", *arguments)
+    assert code != 0
+    assert "give an absolute one" in output
+
+
+def test_the_working_directory_is_small(cluster: Cluster) -> None:
+    code, output = cluster.submit("bash", "-c", "du -sk . ; test ! -e .venv ; test ! -e .git")
+    assert code == 0, output
+    size = re.search(r"^(\d+)\t\.$", output, re.M)
+    assert size, output
+    assert int(size[1]) < 5_000
+
+
+def test_nobody_without_the_token_is_let_in(cluster: Cluster) -> None:
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(f"{cluster.address}/api/jobs/", timeout=10)
+    assert refused.value.code in (401, 403)
+
+
+@contextmanager
+def _running(command: list[str], env: dict[str, str], log: Path) -> Iterator[None]:
+    with log.open("w") as output:
+        process = subprocess.Popen(command, env=env, stdout=output, stderr=output, start_new_session=True)
+    try:
+        yield
+    finally:
+        family = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(signal.SIGTERM)
+        _, alive = psutil.wait_procs(family, timeout=20)
+        for left in alive:
+            left.kill()
+        process.kill()
+        process.wait(20)
+
+
+def _wait_until_up(address: str, token: str, log: Path) -> None:
+    request = urllib.request.Request(f"{address}/api/version", headers={"Authorization": f"Bearer {token}"})
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            urllib.request.urlopen(request, timeout=5).close()
+            return
+        except OSError:
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.5)

@@ -1,0 +1,121 @@
+"""Laws 2, 3, 6 and 7 on a real run: kill anything and run again; second writers; reruns; changed limits."""
+
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.cli.demo import DEADLINE_S, OVERRIDES
+from pipeline.reasons import Reason
+from tests.chain.conftest import SECONDS, Demo, Finished, run, start
+from tests.chain.tables import phase_folder, row_hashes
+from world.pages import build_web
+from world.photographs import photographs
+from world.web import RunningWeb, serve
+
+pytestmark = [pytest.mark.chain, pytest.mark.timeout(600)]
+SETTINGS = [part for override in OVERRIDES for part in ("--set", override)]
+
+
+@dataclass
+class Killed:
+    """A run whose driver was killed in the middle, and the run after it."""
+
+    second_writer: Finished
+    units_before: int
+    again: Finished
+    out: Path
+    urls: Path
+    web: RunningWeb
+
+    def curate(self, *more: str) -> Finished:
+        """The same command, with more options."""
+        return run("curate", "laptop", "--urls", str(self.urls), "--out", str(self.out), *SETTINGS, *more)
+
+
+@pytest.fixture(scope="module")
+def killed(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Killed]:
+    """SIGKILL the driver once a unit is done, with a second writer refused before that; then run again."""
+    out = tmp_path_factory.mktemp("killed") / "out"
+    urls = demo.out / "urls.txt"
+    arguments = ["curate", "laptop", "--urls", str(urls), "--out", str(out), *SETTINGS]
+    web = build_web(photographs(seed=0), seed=0, silence_s=10 * DEADLINE_S)
+    with serve(web, demo.port) as running:
+        with start(*arguments) as first:
+            _wait_for(lambda: (out / "run.lock").exists(), first.process.poll)
+            second_writer = run(*arguments)
+            _wait_for(lambda: bool(_markers(out)), first.process.poll)
+            os.kill(first.process.pid, signal.SIGKILL)
+            first.process.wait(20)
+            units_before = len(_markers(out))
+        again = run(*arguments)
+        yield Killed(second_writer, units_before, again, out, urls, running)
+
+
+def test_a_second_writer_is_refused_by_name(killed: Killed) -> None:
+    assert killed.second_writer.code == 1
+    assert "another run is writing here: process" in killed.second_writer.output
+
+
+def test_a_killed_run_goes_on_to_the_same_rows(demo: Demo, killed: Killed) -> None:
+    assert 1 <= killed.units_before < 5
+    assert killed.again.code == 0, killed.again.output
+    assert f"harvest: {5 - killed.units_before} of 5 units done now" in killed.again.output
+    assert row_hashes(killed.out) == row_hashes(demo.out)
+
+
+def test_the_same_command_again_does_nothing_and_says_so(killed: Killed) -> None:
+    before = killed.web.requests()
+    files = {path: path.stat().st_mtime_ns for path in killed.out.rglob("*.parquet")}
+    again = killed.curate()
+    assert again.code == 0, again.output
+    for phase in ("harvest", "decide", "annotate", "pack"):
+        assert f"{phase}: was done already, nothing to do" in again.output
+    assert killed.web.requests() == before
+    assert {path: path.stat().st_mtime_ns for path in killed.out.rglob("*.parquet")} == files
+
+
+def test_a_tighter_gate_rewrites_decisions_and_runs_no_model(killed: Killed, tmp_path: Path) -> None:
+    before, harvest = killed.web.requests(), phase_folder(killed.out, "harvest")
+    old = _reasons(killed.out)
+    shutil.copy(killed.out / "run.json", tmp_path)
+    tighter = killed.curate("--set", "gates.score_min=0.87")
+    try:
+        assert tighter.code == 0, tighter.output
+        new = _reasons(killed.out)
+        assert phase_folder(killed.out, "harvest") == harvest
+        assert "harvest: was done already" in tighter.output
+        assert f"(captioned 0, taken over {new.count(None)})" in tighter.output
+        assert killed.web.requests() == before
+        assert new.count(Reason.LOW_SCORE) > old.count(Reason.LOW_SCORE)
+        assert 0 < new.count(None) < old.count(None)
+    finally:
+        shutil.copy(tmp_path / "run.json", killed.out)
+
+
+def test_a_gate_looser_than_the_floor_is_refused(killed: Killed) -> None:
+    refused = killed.curate("--set", "gates.score_min=0.1")
+    assert refused.code == 2
+    assert "gates.score_min" in refused.output
+
+
+def _reasons(out: Path) -> list[str | None]:
+    return list(pq.read_table(phase_folder(out, "decide") / "decisions.parquet")["reason"].to_pylist())
+
+
+def _markers(out: Path) -> list[Path]:
+    return list(out.glob("harvest-*/done/*/unit-*.json"))
+
+
+def _wait_for(condition: Callable[[], bool], ended: Callable[[], int | None]) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        assert ended() is None, "the command ended too early"
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.02)

@@ -1,0 +1,212 @@
+"""Sources and sinks: what stands in a unit's files, and whom the next phase is given."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from curation.persons import PersonSettings, measure_rows
+from curation.tables import HarvestSink, KeptPersons, PairSink, UncaptionedPersons, measurements
+from pipeline.reasons import Reason, Status, status_of
+from pipeline.records import (
+    Caption,
+    DecisionRow,
+    PairRow,
+    PersonRow,
+    UrlRow,
+    arrow_schema,
+    to_table,
+)
+from pipeline.storage import publish_table
+from pipeline.units import PhaseFolder, Unit
+from tests.curation.made_run import DownloadStandIn, FirstPixelDetector, keys
+
+TRACE = {"recipe_hash": "abc"}
+UNITS = [
+    ["http://made/person/1", "http://made/dns/1", "http://made/two/2"],
+    ["http://made/none/1"],
+    ["http://made/two/3"],
+]
+PERSONS = [(0, 0, 0), (0, 2, 0), (0, 2, 1), (2, 0, 0), (2, 0, 1)]
+
+
+def measured(unit: int, urls: list[str]) -> pa.Table:
+    """Rows of a unit as the last stage of harvest hands them on."""
+    rows = pa.table(
+        {
+            "unit": pa.array([unit] * len(urls), pa.int64()),
+            "row": pa.array(range(len(urls)), pa.int32()),
+            "url": urls,
+        }
+    )
+    with DownloadStandIn().open() as process:
+        downloaded = process(rows)
+    return measure_rows(downloaded, FirstPixelDetector(), PersonSettings())
+
+
+@pytest.fixture
+def harvest(tmp_path: Path) -> PhaseFolder:
+    """Three harvested units; the second one shows nobody."""
+    folder = PhaseFolder(tmp_path / "harvest", TRACE)
+    for index, urls in enumerate(UNITS):
+        HarvestSink(folder, 64 * 2**20).publish(Unit(index, 0, len(urls)), measured(index, urls))
+    return folder
+
+
+def kept_persons(harvest: PhaseFolder, kept: list[tuple[int, int, int]]) -> KeptPersons:
+    rows = [
+        DecisionRow(
+            unit=unit,
+            row=row,
+            person=person,
+            status=Status.KEPT if (unit, row, person) in kept else Status.REJECTED,
+            reason=None if (unit, row, person) in kept else Reason.LOW_SCORE,
+        )
+        for unit, row, person in PERSONS
+    ]
+    path = harvest.path.parent / f"decisions-{len(kept)}.parquet"
+    publish_table(path, to_table(DecisionRow, rows))
+    return KeptPersons(harvest, path)
+
+
+def pair(key: tuple[int, int, int], text: str | None, reason: Reason | None = None) -> PairRow:
+    caption = Caption(slot=0, text=text, reason=reason, model_id="m", prompt_id="p", template_id="t", seed=1)
+    return PairRow(
+        unit=key[0], row=key[1], person=key[2], status=status_of(reason), reason=reason, captions=[caption]
+    )
+
+
+def annotated(path: Path, unit: Unit, pairs: list[PairRow]) -> PhaseFolder:
+    folder = PhaseFolder(path, TRACE)
+    folder.publish_unit(unit, {"pairs": to_table(PairRow, pairs)}, {})
+    return folder
+
+
+def texts(pairs: pa.Table) -> dict[tuple[int, ...], Any]:
+    return {key: row[0]["text"] for key, row in zip(keys(pairs), pairs["captions"].to_pylist(), strict=True)}
+
+
+def test_a_harvest_unit_has_a_row_for_each_url_and_each_person(harvest: PhaseFolder) -> None:
+    (urls,) = (pq.read_table(part) for part in harvest.parts("urls", 0))
+    (persons,) = (pq.read_table(part) for part in harvest.parts("persons", 0))
+    assert urls.schema.equals(arrow_schema(UrlRow))
+    assert persons.schema.equals(arrow_schema(PersonRow))
+    assert urls["persons"].to_pylist() == [1, 0, 2]
+    assert keys(persons) == PERSONS[:3]
+
+
+def test_a_harvest_unit_counts_urls_by_reason_and_persons(harvest: PhaseFolder) -> None:
+    (marker,) = harvest.markers([0])
+    assert marker["counts"] == {
+        "urls": {"rows_in": 3, "kept": 2, "rejected": {}, "failed": {"dns_failed": 1}},
+        "persons": 3,
+    }
+
+
+def test_a_row_that_a_stage_lost_shows_in_the_counts(tmp_path: Path) -> None:
+    rows = measured(0, UNITS[0]).slice(1)
+    counts = HarvestSink(PhaseFolder(tmp_path, TRACE), 2**20).publish(Unit(0, 0, 3), rows)
+    assert counts["urls"] == {"rows_in": 3, "kept": 1, "rejected": {}, "failed": {"dns_failed": 1}}
+
+
+def test_a_unit_with_nobody_has_an_empty_file_of_persons(harvest: PhaseFolder) -> None:
+    (persons,) = (pq.read_table(part) for part in harvest.parts("persons", 1))
+    assert persons.num_rows == 0
+    assert persons.schema.equals(arrow_schema(PersonRow))
+
+
+def test_persons_above_the_byte_cap_stand_in_parts(tmp_path: Path) -> None:
+    folder = PhaseFolder(tmp_path, TRACE)
+    HarvestSink(folder, 1000).publish(Unit(0, 0, 3), measured(0, UNITS[0]))
+    parts = [pq.read_table(part) for part in folder.parts("persons", 0)]
+    assert [part.num_rows for part in parts] == [1, 1, 1]
+    assert keys(pa.concat_tables(parts)) == PERSONS[:3]
+
+
+def test_measurements_come_without_pixels_in_the_order_of_the_units(harvest: PhaseFolder) -> None:
+    tables = list(measurements(harvest, [0, 1, 2]))
+    assert keys(pa.concat_tables(tables)) == PERSONS
+    assert "crop" not in tables[0].schema.names
+
+
+@pytest.mark.parametrize("kept", [PERSONS, PERSONS[1:4], PERSONS[3:], []], ids=len)
+def test_kept_persons_come_with_their_pixels_in_the_order_of_their_keys(
+    kept: list[tuple[int, int, int]], harvest: PhaseFolder
+) -> None:
+    source = kept_persons(harvest, kept)
+    rows = source.read(Unit(0, 0, 3))
+    assert rows.schema.equals(arrow_schema(PersonRow))
+    assert keys(rows) == keys(source.keys(Unit(0, 0, 3))) == kept
+    assert rows["crop"].null_count == 0
+
+
+def test_a_range_of_units_gives_its_own_persons_only(harvest: PhaseFolder) -> None:
+    source = kept_persons(harvest, PERSONS)
+    assert keys(source.read(Unit(0, 0, 2))) == PERSONS[:3]
+    assert keys(source.read(Unit(1, 2, 1))) == PERSONS[3:]
+    assert keys(source.read(Unit(9, 9, 1))) == []
+
+
+def test_without_an_earlier_run_everybody_is_uncaptioned(harvest: PhaseFolder) -> None:
+    source = UncaptionedPersons(kept_persons(harvest, PERSONS), ())
+    assert keys(source.read(Unit(0, 0, 3))) == PERSONS
+    assert source.reused(Unit(0, 0, 3)).num_rows == 0
+
+
+def test_captions_are_taken_over_for_who_is_still_kept_and_had_one(
+    tmp_path: Path, harvest: PhaseFolder
+) -> None:
+    pairs = [pair(PERSONS[0], "a"), pair(PERSONS[1], None, Reason.CAPTION_FAILED), pair(PERSONS[2], "c")]
+    earlier = annotated(tmp_path / "one", Unit(0, 0, 3), pairs)
+    source = UncaptionedPersons(kept_persons(harvest, [PERSONS[0], PERSONS[1], PERSONS[4]]), (earlier,))
+    assert texts(source.reused(Unit(0, 0, 3))) == {PERSONS[0]: "a"}
+    assert keys(source.read(Unit(0, 0, 3))) == [PERSONS[1], PERSONS[4]]
+
+
+def test_of_several_earlier_runs_the_first_one_wins_and_the_others_fill_up(
+    tmp_path: Path, harvest: PhaseFolder
+) -> None:
+    one = annotated(tmp_path / "one", Unit(0, 0, 3), [pair(PERSONS[0], "a")])
+    two = annotated(tmp_path / "two", Unit(0, 0, 3), [pair(PERSONS[0], "other"), pair(PERSONS[1], "b")])
+    source = UncaptionedPersons(kept_persons(harvest, PERSONS), (one, two))
+    assert texts(source.reused(Unit(0, 0, 3))) == {PERSONS[0]: "a", PERSONS[1]: "b"}
+
+
+def test_a_unit_that_an_earlier_run_did_not_finish_gives_nothing(
+    tmp_path: Path, harvest: PhaseFolder
+) -> None:
+    earlier = annotated(tmp_path / "one", Unit(1, 3, 3), [pair(PERSONS[0], "a")])
+    source = UncaptionedPersons(kept_persons(harvest, PERSONS), (earlier,))
+    assert source.reused(Unit(0, 0, 3)).num_rows == 0
+
+
+def test_pairs_made_now_and_taken_over_are_published_in_the_order_of_their_keys(
+    tmp_path: Path, harvest: PhaseFolder
+) -> None:
+    earlier = annotated(tmp_path / "one", Unit(0, 0, 3), [pair(PERSONS[1], "old"), pair(PERSONS[3], "old")])
+    source = UncaptionedPersons(kept_persons(harvest, PERSONS[:4]), (earlier,))
+    folder = PhaseFolder(tmp_path / "new", TRACE)
+    made = [pair(key, "new") for key in keys(source.read(Unit(0, 0, 3)))]
+    counts = PairSink(folder, source).publish(Unit(0, 0, 3), to_table(PairRow, made))
+    assert (counts["captioned"], counts["reused"]) == (2, 2)
+    assert counts["pairs"] == {"rows_in": 4, "kept": 4, "rejected": {}, "failed": {}}
+    (pairs,) = (pq.read_table(part) for part in folder.parts("pairs", 0))
+    assert list(texts(pairs).items()) == list(zip(PERSONS, ["new", "old", "new", "old"], strict=False))
+
+
+def test_a_person_whose_pair_was_lost_shows_in_the_counts(tmp_path: Path, harvest: PhaseFolder) -> None:
+    source = UncaptionedPersons(kept_persons(harvest, PERSONS), ())
+    made = to_table(PairRow, [pair(key, "new") for key in PERSONS[1:]])
+    counts = PairSink(PhaseFolder(tmp_path / "new", TRACE), source).publish(Unit(0, 0, 3), made)
+    assert counts["pairs"]["rows_in"] == 5
+    assert counts["pairs"]["kept"] == 4
+
+
+def test_nobody_kept_is_an_empty_file_of_pairs(tmp_path: Path, harvest: PhaseFolder) -> None:
+    source = UncaptionedPersons(kept_persons(harvest, []), ())
+    folder = PhaseFolder(tmp_path / "new", TRACE)
+    counts = PairSink(folder, source).publish(Unit(0, 0, 3), to_table(PairRow, []))
+    assert counts["pairs"]["rows_in"] == 0
+    assert [pq.read_table(part).num_rows for part in folder.parts("pairs", 0)] == [0]

@@ -1,0 +1,73 @@
+"""The report: one file, whole, in which no text of a web page becomes markup."""
+
+import base64
+import html.parser
+import re
+
+from pipeline.funnel import Counts, Line
+from pipeline.report import Sample, Section, render_report
+
+JPEG = b"\xff\xd8"
+EVIL = "<script>alert('1')</script>"
+FUNNEL = [
+    Line("harvest", "URLs", Counts(5, 2, {"no_person": 2}, {"dns_failed": 1})),
+    Line("pack", "persons", Counts(2, 2)),
+]
+
+
+class Tags(html.parser.HTMLParser):
+    """The tags of a document, and whether each is closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self.seen.append(tag)
+        if tag not in ("meta", "img", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def render(title: str = "run", text: str = "text", caption: str = "caption") -> str:
+    return render_report(title, [text], FUNNEL, [Section(title, text, [Sample(JPEG, [caption, text])])])
+
+
+def cells(page: str) -> list[list[str]]:
+    return [re.findall(r"<td>(.*?)</td>", row) for row in re.findall(r"<tr>(.*?)</tr>", page)][1:]
+
+
+def test_the_funnel_stands_in_it_with_reasons() -> None:
+    assert cells(render()) == [
+        ["harvest", "5 URLs", "2", "2", "1", "dns_failed 1, no_person 2"],
+        ["pack", "2 persons", "2", "0", "0", "–"],
+    ]
+
+
+def test_pictures_stand_inside_with_their_lines() -> None:
+    page = render(caption="“a man” (model)")
+    assert f'src="data:image/jpeg;base64,{base64.b64encode(JPEG).decode()}"' in page
+    assert "<figcaption>“a man” (model)<br>text</figcaption>" in page
+
+
+def test_it_asks_for_nothing_outside_itself() -> None:
+    assert not re.search(r"(src|href)=\"(?!data:)", render())
+
+
+def test_every_tag_is_closed() -> None:
+    tags = Tags()
+    tags.feed(render())
+    assert tags.open == []
+    assert tags.seen.count("figure") == 1
+
+
+def test_no_text_becomes_markup() -> None:
+    page = render(EVIL, EVIL, EVIL)
+    assert "<script" not in page
+    assert page.count("&lt;script&gt;alert(&#x27;1&#x27;)&lt;/script&gt;") == 7
+    tags = Tags()
+    tags.feed(page)
+    assert "script" not in tags.seen

@@ -1,0 +1,183 @@
+"""Units cover their input exactly; a unit's marker comes last and alone says what belongs to it."""
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.units import UNITS_PER_PREFIX, PhaseFolder, Unit, slice_units, split_by_bytes
+
+SIZES = st.lists(st.integers(0, 200), max_size=40)
+TRACE = {"recipe_hash": "abc", "schema_version": 1}
+
+
+def blobs(sizes: list[int]) -> pa.Table:
+    """One row a size, with that many bytes."""
+    return pa.table(
+        {
+            "row": pa.array(range(len(sizes)), pa.int32()),
+            "crop": pa.array([bytes(size) for size in sizes], pa.binary()),
+        }
+    )
+
+
+def folder(path: Path) -> PhaseFolder:
+    return PhaseFolder(path / "harvest-abc", TRACE)
+
+
+def rows(folder: PhaseFolder, table: str, unit: int) -> list[object]:
+    return [row for part in folder.parts(table, unit) for row in pq.read_table(part)["row"].to_pylist()]
+
+
+@given(total=st.integers(0, 500), per_unit=st.integers(1, 60))
+def test_units_cover_every_row_once_and_in_order(total: int, per_unit: int) -> None:
+    units = slice_units(total, per_unit)
+    assert [row for unit in units for row in range(unit.first, unit.first + unit.count)] == list(range(total))
+    assert [unit.index for unit in units] == list(range(len(units)))
+    assert all(unit.count == per_unit for unit in units[:-1])
+    assert all(0 < unit.count <= per_unit for unit in units)
+
+
+def test_a_unit_is_named_by_its_number() -> None:
+    assert Unit(123, 0, 1).name == "unit-000123"
+
+
+@given(sizes=SIZES, cap=st.integers(1, 2000))
+def test_parts_hold_every_row_once_and_in_order(sizes: list[int], cap: int) -> None:
+    table = blobs(sizes)
+    assert pa.concat_tables(split_by_bytes(table, cap)).equals(table)
+
+
+@given(sizes=SIZES, cap=st.integers(1, 2000))
+def test_a_part_above_the_cap_is_a_single_row(sizes: list[int], cap: int) -> None:
+    parts = list(split_by_bytes(blobs(sizes), cap))
+    assert all(part.nbytes <= cap or part.num_rows == 1 for part in parts)
+
+
+def test_large_rows_beside_each_other_do_not_share_a_part_that_small_rows_pay_for() -> None:
+    parts = list(split_by_bytes(blobs([4000, 4000, *[0] * 100]), 6000))
+    assert [max(len(crop) for crop in part["crop"].to_pylist()) for part in parts][:2] == [4000, 4000]
+
+
+def test_a_table_below_the_cap_is_one_part() -> None:
+    assert len(list(split_by_bytes(blobs([10] * 20), 10_000))) == 1
+
+
+def test_an_empty_table_is_one_empty_part() -> None:
+    (part,) = split_by_bytes(blobs([]), 100)
+    assert part.num_rows == 0
+
+
+def test_a_phase_begins_by_writing_what_it_is_made_with(tmp_path: Path) -> None:
+    folder(tmp_path).begin()
+    assert json.loads((tmp_path / "harvest-abc" / "phase.json").read_text()) == TRACE
+
+
+def test_a_published_unit_is_cut_into_numbered_parts_and_comes_back_in_order(tmp_path: Path) -> None:
+    harvest = folder(tmp_path)
+    tables = {"persons": blobs([100] * 150), "urls": blobs([1, 2])}
+    harvest.publish_unit(Unit(7, 0, 150), tables, {"n": 150}, part_bytes=150)
+    names = [part.relative_to(harvest.path).as_posix() for part in harvest.parts("persons", 7)]
+    assert names[:2] == ["persons/000/unit-000007-00.parquet", "persons/000/unit-000007-01.parquet"]
+    assert len(names) > 100
+    assert rows(harvest, "persons", 7) == list(range(150))
+    assert rows(harvest, "urls", 7) == [0, 1]
+
+
+def test_a_file_says_which_recipe_made_it(tmp_path: Path) -> None:
+    harvest = folder(tmp_path)
+    harvest.publish_unit(Unit(0, 0, 1), {"urls": blobs([1])}, {})
+    (part,) = harvest.parts("urls", 0)
+    assert pq.read_schema(part).metadata[b"recipe_hash"] == b"abc"
+
+
+def test_the_marker_is_the_last_file_of_a_unit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    published: list[str] = []
+
+    def note(self: Path, to: Path) -> None:
+        published.append(to.parent.parent.name)
+        self.replace(to)
+
+    monkeypatch.setattr(Path, "rename", note)
+    folder(tmp_path).publish_unit(
+        Unit(0, 0, 9), {"urls": blobs([1]), "persons": blobs([9] * 9)}, {}, part_bytes=60
+    )
+    assert published[-1] == "done"
+    assert published.count("done") == 1
+    assert published.count("persons") > 1
+
+
+def test_the_marker_holds_counts_content_and_parts(tmp_path: Path) -> None:
+    harvest = folder(tmp_path)
+    harvest.publish_unit(Unit(3, 0, 1), {"urls": blobs([1])}, {"kept": 1})
+    (marker,) = harvest.markers([3])
+    assert (marker["unit"], marker["counts"], marker["parts"]) == (3, {"kept": 1}, {"urls": 1})
+    assert len(marker["content"]["urls"]) == 64
+
+
+def test_units_are_finished_when_their_marker_stands_whatever_their_prefix(tmp_path: Path) -> None:
+    harvest = folder(tmp_path)
+    assert harvest.finished() == []
+    for index in (2 * UNITS_PER_PREFIX + 1, 0, UNITS_PER_PREFIX - 1, UNITS_PER_PREFIX):
+        harvest.publish_unit(Unit(index, 0, 1), {"urls": blobs([1])}, {})
+    assert harvest.finished() == [0, UNITS_PER_PREFIX - 1, UNITS_PER_PREFIX, 2 * UNITS_PER_PREFIX + 1]
+
+
+def test_finished_reads_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    harvest = folder(tmp_path)
+    harvest.publish_unit(Unit(5, 0, 1), {}, {})
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a file was opened")
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
+    assert harvest.finished() == [5]
+
+
+def test_a_half_written_unit_is_not_finished_and_has_no_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harvest = folder(tmp_path)
+    fail_at_marker(monkeypatch)
+    with pytest.raises(OSError, match="killed"):
+        harvest.publish_unit(Unit(0, 0, 4), {"urls": blobs([9] * 4)}, {}, part_bytes=40)
+    assert list(harvest.path.glob("urls/000/unit-000000-*.parquet"))
+    assert (harvest.finished(), harvest.parts("urls", 0)) == ([], [])
+
+
+def test_parts_that_a_killed_attempt_left_do_not_double_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harvest, unit = folder(tmp_path), Unit(0, 0, 8)
+    with monkeypatch.context() as patch:
+        fail_at_marker(patch)
+        with pytest.raises(OSError, match="killed"):
+            harvest.publish_unit(unit, {"persons": blobs([50] * 8)}, {}, part_bytes=100)
+    # The web answered less the second time: fewer parts than the first attempt left behind.
+    harvest.publish_unit(unit, {"persons": blobs([50] * 3)}, {"persons": 3}, part_bytes=100)
+    assert len(list(harvest.path.glob("persons/000/*"))) > len(harvest.parts("persons", 0))
+    assert rows(harvest, "persons", 0) == [0, 1, 2]
+
+
+def test_a_unit_that_is_done_stays_as_it_is(tmp_path: Path) -> None:
+    harvest, unit = folder(tmp_path), Unit(0, 0, 8)
+    harvest.publish_unit(unit, {"persons": blobs([50] * 8)}, {"persons": 8})
+    before = {path: path.read_bytes() for path in harvest.path.rglob("*") if path.is_file()}
+    harvest.publish_unit(unit, {"persons": blobs([50] * 3)}, {"persons": 3})
+    assert {path: path.read_bytes() for path in harvest.path.rglob("*") if path.is_file()} == before
+
+
+def fail_at_marker(patch: pytest.MonkeyPatch) -> None:
+    """The next marker cannot be written, as if the process had died there."""
+
+    def refuse(self: Path, to: Path) -> None:
+        if to.suffix == ".json":
+            raise OSError("killed")
+        self.replace(to)
+
+    patch.setattr(Path, "rename", refuse)
