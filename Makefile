@@ -31,10 +31,10 @@ check: setup
 	$(VENV)/bin/lint-imports
 
 proof: setup  ## long series of kills; results stand in benchmarks/
-	$(RUN) $(VENV)/bin/python benchmarks/kills.py
+	$(RUN) $(VENV)/bin/python -m benchmarks.kills
 
 bench: setup  ## measurements; results stand in benchmarks/
-	$(RUN) $(VENV)/bin/python benchmarks/chain.py
+	$(RUN) $(VENV)/bin/python -m benchmarks.chain
 
 clean:
 	rm -rf $(VENV) .tools out dist uv.lock .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -10,7 +10,7 @@ from importlib import resources
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args, get_origin
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -162,8 +162,6 @@ def _section_at(schema: type[Section], location: tuple[int | str, ...]) -> type[
 def _section_in(annotation: Any) -> type[Section] | None:
     if isinstance(annotation, type) and issubclass(annotation, Section):
         return annotation
-    if get_origin(annotation) is Annotated:
-        return _section_in(get_args(annotation)[0])
     return next((s for s in map(_section_in, get_args(annotation)) if s), None)
 
 

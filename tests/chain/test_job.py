@@ -10,7 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,7 +87,7 @@ def test_the_same_list_gives_the_same_rows_as_the_demo(
         "python", "-m", "pipeline", "curate", "recipes/laptop.yaml", *lists, *settings
     )
     assert code == 0, output
-    assert "SUCCEEDED" in cluster.status(output)
+    assert "succeeded" in cluster.status(output)
     assert sum(demo_web.requests().values()) > 100
     assert row_hashes(tmp_path / "out") == row_hashes(demo.out)
 
@@ -98,7 +98,7 @@ def test_a_job_that_fails_says_so_by_exit_code_and_status(cluster: Cluster, tmp_
     code, output = cluster.submit("python", "-m", "pipeline", *arguments)
     assert code == 1
     assert f"{missing}: no such URL list" in output
-    assert "FAILED" in cluster.status(output)
+    assert "failed" in cluster.status(output)
 
 
 def test_a_relative_output_folder_is_refused_inside_a_job(cluster: Cluster, demo: Demo) -> None:
@@ -131,9 +131,10 @@ def _running(command: list[str], env: dict[str, str], log: Path) -> Iterator[Non
     finally:
         family = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGTERM)
-        _, alive = psutil.wait_procs(family, timeout=20)
+        _, alive = psutil.wait_procs(family, timeout=5)
         for left in alive:
-            left.kill()
+            with suppress(psutil.Error):
+                left.kill()
         process.kill()
         process.wait(20)
 

@@ -228,6 +228,11 @@ def test_changed_captions_are_all_made_anew(done: Path) -> None:
     assert reports["annotate"].note == "captioned 11, taken over 0"
 
 
+def test_captions_of_another_harvest_are_not_taken_over(done: Path) -> None:
+    reports = run(done, settings=recipe(harvest={"persons": {"jpeg_quality": 80}}))
+    assert reports["annotate"].note == "captioned 11, taken over 0"
+
+
 def test_another_list_is_another_harvest(done: Path) -> None:
     again = InProcess()
     run(done, again, urls=URLS[:4])
@@ -339,6 +344,14 @@ def test_progress_tells_of_every_unit(tmp_path: Path) -> None:
     dataclasses.replace(curation(tmp_path), progress=lambda *step: told.append(step)).run()
     assert [step for step in told if step[0] == "harvest"] == [("harvest", n, 4) for n in range(5)]
     assert {step[0] for step in told} == ALL
+
+
+def test_progress_does_not_count_units_that_failed(tmp_path: Path) -> None:
+    told: list[tuple[str, int, int]] = []
+    failing = curation(tmp_path, runner=InProcess(fails=lambda unit, sink: unit.index == 1))
+    with pytest.raises(PhaseError):
+        dataclasses.replace(failing, progress=lambda *step: told.append(step)).run()
+    assert [done for _, done, _ in told] == [0, 1, 1, 2, 3]
 
 
 def test_a_failed_caption_is_counted_and_the_person_is_not_packed(

@@ -57,6 +57,8 @@ class Whole(Section):
     """A result."""
     middle: Middle = Middle()
     """Nested."""
+    leaves: tuple[Leaf, ...] = ()
+    """Sections in a list."""
     pool: Leaf = operational(Leaf())
     """A whole section that changes no result."""
 
@@ -84,6 +86,7 @@ def error_of(name: str, *overrides: str) -> str:
         ("middle: {maybe: {worker: 2}}", "middle.maybe.worker", "workers"),
         ("middle: {annotated: {worker: 2}}", "middle.annotated.worker", "workers"),
         ("pool: {worker: 2}", "pool.worker", "workers"),
+        ("leaves: [{}, {worker: 2}]", "leaves.1.worker", "workers"),
     ],
 )
 def test_an_unknown_key_is_named_with_its_file_and_the_nearest_key(
@@ -234,9 +237,10 @@ def test_operational_settings_are_not_in_the_fingerprint() -> None:
     assert busy.result_settings()["middle"]["leaf"] == {"colour": "red"}
 
 
-def test_operational_settings_are_left_out_below_optional_sections_too() -> None:
-    one, two = (Whole(middle=Middle(maybe=Leaf(workers=n))) for n in (1, 2))
-    assert one.fingerprint() == two.fingerprint() != Whole().fingerprint()
+def test_operational_settings_are_left_out_below_optional_sections_and_lists_too() -> None:
+    for wrap in (lambda leaf: {"middle": Middle(maybe=leaf)}, lambda leaf: {"leaves": (leaf,)}):
+        one, two = (Whole(**wrap(Leaf(workers=n))) for n in (1, 2))
+        assert one.fingerprint() == two.fingerprint() != Whole().fingerprint()
 
 
 @pytest.mark.parametrize(

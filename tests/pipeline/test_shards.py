@@ -83,10 +83,10 @@ def test_a_row_group_stays_below_the_byte_cap_where_single_pictures_allow_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(shards, "BYTES_PER_GROUP", 100)
-    sizes = [40, 60, 1, 90, 20, 300, 10]
+    sizes = [300, 40, 60, 1, 90, 20, 300, 10]
     data = encode_shard(table([row(n, image=b"x" * size) for n, size in enumerate(sizes)]))
-    assert groups(data) == [2, 2, 1, 1, 1]
-    assert pq.read_table(pa.BufferReader(data))["key"].to_pylist() == [f"key-{n}" for n in range(7)]
+    assert groups(data) == [1, 2, 2, 1, 1, 1]
+    assert pq.read_table(pa.BufferReader(data))["key"].to_pylist() == [f"key-{n}" for n in range(8)]
 
 
 def test_a_slice_of_a_larger_table_keeps_its_own_rows(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -125,6 +125,8 @@ def test_units_are_finished_when_their_marker_stands_whatever_their_prefix(tmp_p
     for index in (2 * UNITS_PER_PREFIX + 1, 0, UNITS_PER_PREFIX - 1, UNITS_PER_PREFIX):
         harvest.publish_unit(Unit(index, 0, 1), {"urls": blobs([1])}, {})
     assert harvest.finished() == [0, UNITS_PER_PREFIX - 1, UNITS_PER_PREFIX, 2 * UNITS_PER_PREFIX + 1]
+    prefixes = [path.name for path in sorted((harvest.path / "urls").iterdir())]
+    assert prefixes == ["000", "001", "002"]  # a thousand units share a folder
 
 
 def test_finished_reads_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
