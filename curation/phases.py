@@ -7,27 +7,25 @@ folder again and does what is missing; a changed one starts a new folder beside 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import NonNegativeFloat, PositiveInt, model_validator
 
-from curation.caption import CaptionSettings, CaptionStage, caption_inputs
+from curation.caption import CaptionStage, caption_inputs
 from curation.decisions import decide
-from curation.download import Download, DownloadSettings
-from curation.gates import GateLimits, looser_than
+from curation.download import Download
 from curation.inputs import UrlList
 from curation.pack import (
     FitImages,
-    PackSettings,
     PlannedPairs,
     ShardSink,
     plan_shards,
     publish_statistics,
     shard_units,
 )
-from curation.persons import MeasurePersons, PersonSettings
+from curation.persons import MeasurePersons
+from curation.recipe import CurateRecipe
 from curation.tables import (
     HarvestSink,
     KeptPersons,
@@ -37,87 +35,11 @@ from curation.tables import (
 )
 from pipeline.funnel import Counts, Line
 from pipeline.reasons import Status
-from pipeline.recipe import Section, fingerprint, operational
+from pipeline.recipe import fingerprint
 from pipeline.records import PERSON_KEY, SCHEMA_VERSION
 from pipeline.stage import Placed, Pool, Sink, Source
 from pipeline.storage import publish_json, publish_table, read_json
-from pipeline.units import PART_BYTES, PhaseFolder, Unit, slice_units
-
-
-class PoolSettings(Section):
-    """How many workers run a stage, and the share of the cluster that each of them takes."""
-
-    workers: PositiveInt = 1
-    """Workers at once, in the whole cluster."""
-    cpus: NonNegativeFloat = 1.0
-    """CPUs of each."""
-    gpus: NonNegativeFloat = 0.0
-    """GPUs of each; a share lets several workers use one."""
-
-    def pool(self) -> Pool:
-        """As the runner takes it."""
-        return Pool(workers=self.workers, cpus=self.cpus, gpus=self.gpus)
-
-
-class HarvestRecipe(Section):
-    """From URLs to measured persons."""
-
-    unit_rows: PositiveInt = 1000
-    """URLs in a unit."""
-    part_bytes: PositiveInt = operational(PART_BYTES)
-    """Cap of a file of persons; a unit with more is published in numbered parts."""
-    download: DownloadSettings = DownloadSettings()
-    """How URLs are fetched."""
-    persons: PersonSettings = PersonSettings()
-    """How persons are measured."""
-    download_pool: PoolSettings = operational(PoolSettings(cpus=0.5))
-    """Workers that download."""
-    measure_pool: PoolSettings = operational(PoolSettings(cpus=1.0))
-    """Workers that measure."""
-
-
-class AnnotateRecipe(Section):
-    """From kept persons to captions."""
-
-    units_per_unit: PositiveInt = 4
-    """Harvest units in an annotate unit."""
-    caption: CaptionSettings
-    """How captions are made."""
-    caption_pool: PoolSettings = operational(PoolSettings(cpus=1.0))
-    """Workers that caption, or that ask the endpoint."""
-
-
-class CurateRecipe(Section):
-    """Everything that `webperson curate` does."""
-
-    seed: int = 0
-    """Keys shuffle and split."""
-    harvest: HarvestRecipe = HarvestRecipe()
-    """Download and measure."""
-    gates: GateLimits = GateLimits()
-    """Which measured persons are kept."""
-    annotate: AnnotateRecipe
-    """Captions."""
-    pack: PackSettings = PackSettings()
-    """Shards."""
-    object_store_bytes: int = operational(2 * 2**30)
-    """Object store of a cluster that the command starts itself."""
-
-    @model_validator(mode="after")
-    def _gates_within_floors(self) -> Self:
-        """Refuse gates that would let through persons whose numbers or pixels are not stored."""
-        loose = looser_than(self.gates, self.harvest.persons.pixel_floor)
-        if loose:
-            raise ValueError(f"gates.{loose} is looser than harvest.persons.pixel_floor.{loose}")
-        if self.gates.score_min < self.harvest.persons.measure_floor:
-            raise ValueError("gates.score_min is looser than harvest.persons.measure_floor")
-        return self
-
-    def pools(self) -> list[list[Pool]]:
-        """The pools of each phase: what a cluster must have for the largest of them."""
-        harvest, annotate = self.harvest, self.annotate
-        return [[harvest.download_pool.pool(), harvest.measure_pool.pool()], [annotate.caption_pool.pool()]]
-
+from pipeline.units import PhaseFolder, Unit, slice_units
 
 RunUnits = Callable[[Sequence[Unit], Source, Sequence[Placed], Sink], Iterator[Any]]
 """What runs units and yields a status for each as it ends: `pipeline.runner.run_units`, or a test's loop."""
@@ -258,7 +180,11 @@ class Curation:
                 errors.append(f"unit {status.unit}: {status.error.strip()}")
             self.progress(phase, done + number - len(errors), len(units))
         if errors:
-            raise PhaseError(f"{phase}: {len(errors)} of {len(units)} units failed, first {errors[0]}")
+            error = PhaseError(
+                f"{phase}: {len(errors)} of {len(units)} units failed, first {errors[0].splitlines()[-1]}"
+            )
+            error.add_note(errors[0])
+            raise error
         return done, [marker["counts"] for marker in folder.markers([unit.index for unit in units])]
 
     def _kept_pairs(self, harvest: PhaseReport, annotate: PhaseReport) -> pa.Table:

@@ -53,7 +53,7 @@ class Reason(StrEnum):
 
     @property
     def status(self) -> Status:
-        """Rejected or failed; a failed row is taken up again by `--retry-failed`."""
+        """Rejected or failed."""
         return Status.REJECTED if self in _REJECTED else Status.FAILED
 
 

@@ -64,7 +64,8 @@ def run_curation(
 ) -> list["PhaseReport"]:
     """Run the phases into `out`, check that every row is accounted for, note which folders are current."""
     from curation.inputs import InputError, UrlList
-    from curation.phases import CurateRecipe, Curation
+    from curation.phases import Curation
+    from curation.recipe import CurateRecipe
     from pipeline.runner import Cluster, pool_cpus
 
     recipe = load_recipe(CurateRecipe, recipe_name, overrides, others=TRAINING_SECTIONS)

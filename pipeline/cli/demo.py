@@ -10,7 +10,7 @@ from rich.console import Console
 
 from pipeline.cli.curate import print_curation, run_curation, write_report
 from pipeline.cli.options import Address, Out, Phase, UsageError, output_folder, require_curation
-from pipeline.cli.train import evaluation_table, run_evaluation, run_training
+from pipeline.cli.train import print_evaluation, run_evaluation, run_training
 from pipeline.progress import show_progress
 from pipeline.storage import publish
 
@@ -59,11 +59,12 @@ def demo(
         raise typer.Exit(1)
     print_curation(reports, console)
     console.print(_against_truth(web, site.urls, reports[0]), highlight=False)
-    console.print(evaluation_table(run_evaluation(out / "train", out, "test"), "Retrieval, not a benchmark"))
+    print_evaluation(run_evaluation(out / "train", out, "test"), "Retrieval, not a benchmark", console)
     console.print(
         "The held-out pictures show the same people as the training ones: there are too few photographs.\n"
         "Captions are by attributes-stand-in, which measures colours; the model is a toy, begun at random.",
         highlight=False,
+        soft_wrap=True,
     )
     for name, path in (("checkpoint", out / "train"), ("report", write_report(out))):
         console.print(f"{name}: {path}", highlight=False, soft_wrap=True)

@@ -38,8 +38,7 @@ def evaluate(
     split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
 ) -> None:
     """Retrieval of pictures by captions: Recall@1/5/10, mAP and mINP, beside chance."""
-    console = Console()
-    console.print(evaluation_table(run_evaluation(checkpoint, shards, split)))
+    print_evaluation(run_evaluation(checkpoint, shards, split), "Text → image retrieval", Console())
 
 
 def run_training(
@@ -71,19 +70,15 @@ def run_evaluation(checkpoint: Path, shards: Path, split: str) -> "Evaluation":
     return found
 
 
-def evaluation_table(found: "Evaluation", title: str = "") -> Table:
-    """Numbers in percent beside those of a random ranking."""
-    heading = title or f"Text → image retrieval on the split {found.split}"
-    table = Table(
-        title=f"{heading}: {found.queries} captions, {found.gallery} pictures",
-        caption=found.note,
-        title_justify="left",
-        caption_justify="left",
-    )
-    table.add_column("percent")
+def print_evaluation(found: "Evaluation", title: str, console: Console) -> None:
+    """The numbers in percent beside those of a random ranking, and what they mean."""
+    table = Table("percent")
     for name in ("R@1", "R@5", "R@10", "mAP", "mINP"):
         table.add_column(name, justify="right")
     for name, metrics in (("model", found.metrics), ("chance", found.chance)):
         values = (metrics.r1, metrics.r5, metrics.r10, metrics.map, metrics.minp)
         table.add_row(name, *(f"{value:.1f}" for value in values))
-    return table
+    size = f"{found.queries} captions look for their pictures among {found.gallery} (split {found.split})"
+    console.print(f"{title}: {size}", highlight=False, soft_wrap=True)
+    console.print(table)
+    console.print(found.note, highlight=False, soft_wrap=True)

@@ -20,10 +20,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from curation.caption import CaptionStage
+from curation.detectors import Person
 from curation.download import Download
 from curation.inputs import UrlList
-from curation.persons import MeasurePersons, Person, PersonSettings, measure_rows
-from curation.phases import CurateRecipe, Curation, PhaseReport
+from curation.persons import MeasurePersons, PersonSettings, measure_rows
+from curation.phases import Curation, PhaseReport
+from curation.recipe import CurateRecipe
 from pipeline.reasons import Reason
 from pipeline.recipe import parse_recipe, trace
 from pipeline.records import volatile_columns

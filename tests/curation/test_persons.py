@@ -2,11 +2,8 @@
 
 import dataclasses
 import hashlib
-import importlib.util
 import io
-import socket
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,20 +14,16 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from curation import persons
-from curation.gates import GateLimits, gate_outcomes, person_gate
+from curation.detectors import Person, YoloPose
+from curation.gates import GateLimits, person_gate
 from curation.persons import (
     MEASURED_ROWS,
     MeasurePersons,
-    Person,
     PersonSettings,
-    WeightsError,
-    YoloPose,
     crop_person,
     encode_jpeg,
     measure_rows,
     pixels_sha256,
-    resolve_weights,
 )
 from pipeline.reasons import Reason
 from tests.curation.photograph import photograph
@@ -129,48 +122,6 @@ def test_on_the_street_four_people_are_measured_and_exactly_two_pass_the_papers_
     assert reasons.count(None) == 2
 
 
-def test_persons_come_by_falling_score_with_seventeen_keypoints_inside_the_picture(
-    street: list[Person],
-) -> None:
-    scores = [person.score for person in street]
-    assert scores == sorted(scores, reverse=True)
-    for person in street:
-        assert len(person.keypoints) == 51
-        x1, y1, x2, y2 = person.box_xyxy_px
-        assert 0 <= x1 < x2 <= 810
-        assert 0 <= y1 < y2 <= 1080
-
-
-def test_the_numbers_are_those_of_the_photograph_that_other_tests_use(street: list[Person]) -> None:
-    kept = [p for p in street if person_gate(p.box_xyxy_px, p.score, p.keypoints, GateLimits()) is None]
-    lefts = sorted(person.box_xyxy_px[0] for person in kept)
-    assert lefts == pytest.approx([48.3, 221.6], abs=0.5)
-
-
-@pytest.mark.parametrize(
-    "mates", [[(64, 48)], [(1000, 50), (50, 1000)], [(300, 300), (1280, 720), (90, 400)]]
-)
-def test_a_picture_is_measured_the_same_alone_and_beside_batch_mates_of_other_sizes(
-    mates: list[tuple[int, int]], detector: YoloPose, street: list[Person]
-) -> None:
-    *_, beside = detector.measure([*(noise(width, height) for width, height in mates), photograph()])
-    assert len(beside) == len(street)
-    for person, alone in zip(beside, street, strict=True):
-        assert person.score == pytest.approx(alone.score, abs=1e-3)
-        np.testing.assert_allclose(person.box_xyxy_px, alone.box_xyxy_px, atol=1e-3 * 1080)
-        np.testing.assert_allclose(person.keypoints[2::3], alone.keypoints[2::3], atol=1e-3)
-        args = (person.box_xyxy_px, person.score, person.keypoints, GateLimits())
-        assert gate_outcomes(*args) == gate_outcomes(
-            alone.box_xyxy_px, alone.score, alone.keypoints, GateLimits()
-        )
-
-
-def test_a_low_score_is_measured_down_to_the_floor_only(street: list[Person]) -> None:
-    assert min(person.score for person in street) >= 0.25
-    (strict,) = YoloPose(PersonSettings(measure_floor=0.6)).measure([photograph()])
-    assert [person.score for person in strict] == [p.score for p in street if p.score >= 0.6]
-
-
 def test_a_corrupt_picture_gets_its_reason_and_its_neighbours_are_measured(detector: YoloPose) -> None:
     street = encoded(photograph(), "JPEG")
     images: list[bytes | Reason] = [
@@ -196,10 +147,6 @@ def test_a_corrupt_picture_gets_its_reason_and_its_neighbours_are_measured(detec
     assert (rows[1]["width_px"], rows[0]["width_px"], rows[0]["height_px"]) == (None, 810, 1080)
     scores = [[person["score"] for person in row["measured"]] for row in (rows[0], rows[5])]
     assert scores[0] == scores[1]
-
-
-def test_the_model_is_named_by_its_file_and_hash(detector: YoloPose) -> None:
-    assert detector.model_id == f"yolo11n-pose@{persons.PACKAGED_SHA256['yolo11n-pose.pt'][:12]}"
 
 
 def test_the_stage_measures_as_the_function_does(detector: YoloPose) -> None:
@@ -329,45 +276,3 @@ def test_small_coloured_things_stay_sharp_in_the_jpeg() -> None:
     with Image.open(io.BytesIO(encode_jpeg(noise(40, 40), 95))) as image:
         sampling = {(layer[1], layer[2]) for layer in image.layer}  # type: ignore[attr-defined]
     assert sampling == {(1, 1)}
-
-
-# Weights
-
-
-def test_packaged_weights_other_than_the_pinned_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(persons.PACKAGED_SHA256, "yolo11n-pose.pt", "0" * 64)
-    with pytest.raises(WeightsError, match=r"yolo11n-pose\.pt: not the pinned weights \(sha256 differs\)"):
-        YoloPose(PersonSettings())
-
-
-def test_a_local_file_is_taken_before_a_packaged_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "yolo11n-pose.pt").write_bytes(b"mine")
-    monkeypatch.chdir(tmp_path)
-    assert resolve_weights("yolo11n-pose.pt") == str(tmp_path / "yolo11n-pose.pt")
-
-
-@pytest.mark.parametrize("name", ["no/such.pt", "nonsense.pt", "https://example.invalid/yolo11n-pose.pt"])
-def test_weights_that_do_not_exist_are_named_and_nothing_is_asked(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise AssertionError("the network was touched")
-
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    with pytest.raises(WeightsError, match=f"^{name}: no such weights file$"):
-        YoloPose(PersonSettings(weights=name))
-
-
-def test_measuring_with_the_packaged_weights_asks_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise AssertionError("the network was touched")
-
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    YoloPose(PersonSettings()).measure([noise(64, 64)])
-
-
-def test_without_the_package_ultralytics_may_download_what_it_knows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert resolve_weights("yolo11n-pose.pt") == "yolo11n-pose.pt"

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from curation.captioners import read_person
-from curation.phases import CurateRecipe, PhaseError, PhaseReport
+from curation.phases import PhaseError, PhaseReport
+from curation.recipe import CurateRecipe
 from pipeline.funnel import Counts, check_accounting
 from pipeline.recipe import RecipeError, load_recipe
 from pipeline.shards import ShardError, shard_paths

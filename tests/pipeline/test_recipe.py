@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import pytest
 from pydantic import Field, PositiveInt
 
-from curation.phases import CurateRecipe
+from curation.recipe import CurateRecipe
 from pipeline.recipe import (
     RecipeError,
     Section,
@@ -263,7 +263,7 @@ def test_the_order_of_keys_does_not_change_a_fingerprint() -> None:
 
 def test_another_process_finds_the_same_fingerprint() -> None:
     code = (
-        "from curation.phases import CurateRecipe; from pipeline.recipe import load_recipe;"
+        "from curation.recipe import CurateRecipe; from pipeline.recipe import load_recipe;"
         "print(load_recipe(CurateRecipe, 'laptop', others=frozenset({'train', 'run'})).fingerprint())"
     )
     printed = [

@@ -1,0 +1,89 @@
+"""Curation's sections of a recipe, put together from those of its stages."""
+
+from typing import Self
+
+from pydantic import NonNegativeFloat, PositiveInt, model_validator
+
+from curation.caption import CaptionSettings
+from curation.download import DownloadSettings
+from curation.gates import GateLimits, looser_than
+from curation.pack import PackSettings
+from curation.persons import PersonSettings
+from pipeline.recipe import Section, operational
+from pipeline.stage import Pool
+from pipeline.units import PART_BYTES
+
+
+class PoolSettings(Section):
+    """How many workers run a stage, and the share of the cluster that each of them takes."""
+
+    workers: PositiveInt = 1
+    """Workers at once, in the whole cluster."""
+    cpus: NonNegativeFloat = 1.0
+    """CPUs of each."""
+    gpus: NonNegativeFloat = 0.0
+    """GPUs of each; a share lets several workers use one."""
+
+    def pool(self) -> Pool:
+        """As the runner takes it."""
+        return Pool(workers=self.workers, cpus=self.cpus, gpus=self.gpus)
+
+
+class HarvestRecipe(Section):
+    """From URLs to measured persons."""
+
+    unit_rows: PositiveInt = 1000
+    """URLs in a unit."""
+    part_bytes: PositiveInt = operational(PART_BYTES)
+    """Cap of a file of persons; a unit with more is published in numbered parts."""
+    download: DownloadSettings = DownloadSettings()
+    """How URLs are fetched."""
+    persons: PersonSettings = PersonSettings()
+    """How persons are measured."""
+    download_pool: PoolSettings = operational(PoolSettings(cpus=0.5))
+    """Workers that download."""
+    measure_pool: PoolSettings = operational(PoolSettings(cpus=1.0))
+    """Workers that measure."""
+
+
+class AnnotateRecipe(Section):
+    """From kept persons to captions."""
+
+    units_per_unit: PositiveInt = 4
+    """Harvest units in an annotate unit."""
+    caption: CaptionSettings
+    """How captions are made."""
+    caption_pool: PoolSettings = operational(PoolSettings(cpus=1.0))
+    """Workers that caption, or that ask the endpoint."""
+
+
+class CurateRecipe(Section):
+    """Everything that `webperson curate` does."""
+
+    seed: int = 0
+    """Keys shuffle and split."""
+    harvest: HarvestRecipe = HarvestRecipe()
+    """Download and measure."""
+    gates: GateLimits = GateLimits()
+    """Which measured persons are kept."""
+    annotate: AnnotateRecipe
+    """Captions."""
+    pack: PackSettings = PackSettings()
+    """Shards."""
+    object_store_bytes: int = operational(2 * 2**30)
+    """Object store of a cluster that the command starts itself."""
+
+    @model_validator(mode="after")
+    def _gates_within_floors(self) -> Self:
+        """Refuse gates that would let through persons whose numbers or pixels are not stored."""
+        loose = looser_than(self.gates, self.harvest.persons.pixel_floor)
+        if loose:
+            raise ValueError(f"gates.{loose} is looser than harvest.persons.pixel_floor.{loose}")
+        if self.gates.score_min < self.harvest.persons.measure_floor:
+            raise ValueError("gates.score_min is looser than harvest.persons.measure_floor")
+        return self
+
+    def pools(self) -> list[list[Pool]]:
+        """The pools of each phase: what a cluster must have for the largest of them."""
+        harvest, annotate = self.harvest, self.annotate
+        return [[harvest.download_pool.pool(), harvest.measure_pool.pool()], [annotate.caption_pool.pool()]]
