@@ -129,7 +129,7 @@ class Caption:
     slot: I32
     text: str | None
     reason: Reason | None = None
-    error: str | None = None
+    error: str | None = field(default=None, metadata=VOLATILE)
     model_id: str
     prompt_id: str
     template_id: str
@@ -185,20 +185,33 @@ def arrow_schema(record: type[Any]) -> pa.Schema:
 
 def volatile_columns(schema: pa.Schema) -> list[str]:
     """Names of the columns that two equal runs may disagree on."""
-    return [f.name for f in schema if f.metadata and f.metadata.get(b"volatile") == b"true"]
+    return [field.name for field in schema if _is_volatile(field)]
 
 
 def content_hash(table: pa.Table) -> str:
-    """Hash of a table's rows in their order, volatile columns left out: equal for two runs of one recipe."""
-    digest = hashlib.sha256()
-    for row in table.drop_columns(volatile_columns(table.schema)).to_pylist():
-        digest.update(json.dumps(row, sort_keys=True, default=_bytes_hash).encode())
+    """Hash of a table's rows in their order, volatile fields left out: equal for two runs of one recipe."""
+    digest, fields = hashlib.sha256(), pa.struct(list(table.schema))
+    for row in table.to_pylist():
+        digest.update(json.dumps(_stable(row, fields), sort_keys=True, default=_bytes_hash).encode())
     return digest.hexdigest()
 
 
 def to_table(record: type[Any], rows: list[Any]) -> pa.Table:
     """Records to an Arrow table of the record's schema."""
     return pa.Table.from_pylist([dataclasses.asdict(row) for row in rows], schema=arrow_schema(record))
+
+
+def _stable(value: Any, arrow: pa.DataType) -> Any:
+    """A value without its volatile fields, however deep they stand."""
+    if value is not None and pa.types.is_struct(arrow):
+        return {f.name: _stable(value[f.name], f.type) for f in arrow.fields if not _is_volatile(f)}
+    if value is not None and pa.types.is_list(arrow):
+        return [_stable(item, arrow.value_type) for item in value]
+    return value
+
+
+def _is_volatile(field: pa.Field) -> bool:
+    return bool(field.metadata) and field.metadata.get(b"volatile") == b"true"
 
 
 def _bytes_hash(value: bytes) -> str:

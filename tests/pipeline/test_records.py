@@ -1,6 +1,7 @@
 """Arrow schemas and dataclasses say the same; volatile columns are marked and stay out of content hashes."""
 
 import dataclasses
+from pathlib import Path
 from typing import Any, get_args
 
 import pyarrow as pa
@@ -128,6 +129,14 @@ def test_the_content_hash_leaves_out_volatile_columns() -> None:
     pair = ROWS[3]
     slower = dataclasses.replace(pair, seconds=9.0, error="in other words")
     assert content_hash(to_table(PairRow, [pair])) == content_hash(to_table(PairRow, [slower]))
+
+
+def test_the_content_hash_leaves_out_volatile_fields_inside_others(tmp_path: Path) -> None:
+    told = [dataclasses.replace(CAPTION, error="timed out after 3.1 s")]
+    tables = [to_table(PairRow, [dataclasses.replace(ROWS[3], captions=c)]) for c in ([CAPTION], told)]
+    pq.write_table(tables[1], tmp_path / "pairs.parquet")
+    tables.append(pq.read_table(tmp_path / "pairs.parquet"))
+    assert len({content_hash(table) for table in tables}) == 1
 
 
 @pytest.mark.parametrize(
