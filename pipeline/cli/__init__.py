@@ -20,7 +20,7 @@ INTERRUPTED = 130
 def build_app() -> typer.Typer:
     """The commands, each with an example under its help."""
     app = typer.Typer(
-        help="From a list of image URLs to a person-retrieval model. --debug shows the traceback of an error.",
+        help="From a list of image URLs to a person-retrieval model. With --debug, errors show a traceback.",
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
