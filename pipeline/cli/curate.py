@@ -83,7 +83,8 @@ def run_curation(
     folders = {report.phase: report.folder.path.name for report in reports}
     funnel = [{"phase": line.phase, "rows": line.rows, "counts": line.counts.to_json()} for line in lines]
     publish_json(
-        out / RUN, {"phases": folders, "funnel": funnel, "notes": [r.note for r in reports if r.note]}
+        out / RUN,
+        {"phases": folders, "funnel": funnel, "notes": [f"{r.phase}: {r.note}." for r in reports if r.note]},
     )
     return reports
 
