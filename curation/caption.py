@@ -27,7 +27,7 @@ from curation.captioners import (
     read_person,
 )
 from curation.colours import load_colour_terms
-from curation.mllm import EndpointSettings, MllmClient, MllmError
+from curation.mllm import EndpointSettings, MllmClient, MllmError, UnreachableError
 from pipeline.reasons import Reason, status_of
 from pipeline.recipe import Section
 from pipeline.records import Caption, CaptionKey, PairRow, PersonKey, to_table
@@ -76,8 +76,13 @@ class CaptionStage:
         with _open_captioner(self.settings) as captioner, ThreadPoolExecutor(workers) as pool:
 
             def process(persons: pa.Table) -> pa.Table:
-                rows = pool.map(lambda row: caption_row(row, captioner, self.settings), persons.to_pylist())
-                return to_table(PairRow, list(rows))
+                rows = list(
+                    pool.map(lambda row: caption_row(row, captioner, self.settings), persons.to_pylist())
+                )
+                if rows and all(row.reason == Reason.ENDPOINT_UNREACHABLE for row in rows):
+                    # It says nothing about these persons: the unit stays open for the next run.
+                    raise UnreachableError(f"no endpoint answers: {rows[0].error}")
+                return to_table(PairRow, rows)
 
             yield process
 
@@ -154,6 +159,8 @@ def _write(
         return None, Reason.CAPTION_EMPTY, "no further template that what was seen can fill"
     try:
         text = " ".join(sight.write(template, seed).split())
+    except UnreachableError as error:
+        return None, Reason.ENDPOINT_UNREACHABLE, str(error)
     except MllmError as error:
         return None, Reason.CAPTION_FAILED, str(error)
     return (text, None, None) if text else (None, Reason.CAPTION_EMPTY, "the model answered with nothing")

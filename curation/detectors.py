@@ -105,6 +105,12 @@ def resolve_weights(name: str) -> str:
     return str(path)
 
 
+def weights_hash(name: str) -> str:
+    """What a phase's fingerprint holds of weights: a file's hash if a path names it, else the name itself."""
+    path = Path(name)
+    return file_sha256(path) if path.name != name and path.is_file() else name
+
+
 def file_sha256(path: Path) -> str:
     """Hash of a file's bytes, in hex."""
     with path.open("rb") as file:

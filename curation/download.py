@@ -1,10 +1,11 @@
 """The stage that downloads: img2dataset's threads and hashing, our opener, every row accounted for."""
 
 import os
+import re
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -113,18 +114,18 @@ class _Opener(WebOpener):
         return response
 
 
-def opted_out(tags: Iterable[str], agent_name: str, directives: Collection[str]) -> bool:
+def opted_out(tags: Iterable[str], agent_name: str, directives: Set[str]) -> bool:
     """Whether X-Robots-Tag headers hold one of the directives for everybody or for us (lower-case names).
 
     A name and a colon address what follows to that robot, up to the next name: `a: noindex, b: nofollow`.
     """
     for tag in tags:
         for_us = True
-        for part in tag.lower().split(","):
-            name, colon, directive = (text.strip() for text in part.rpartition(":"))
+        for part in re.split("[,;]", tag.lower().replace('"', "")):
+            name, colon, words = (text.strip() for text in part.rpartition(":"))
             if colon and name not in _VALUED_DIRECTIVES and " " not in name:
-                for_us = name in ("*", agent_name)
-            if for_us and directive in directives:
+                for_us = name.split("/")[0] in ("*", agent_name)
+            if for_us and not directives.isdisjoint(words.split()):
                 return True
     return False
 

@@ -11,7 +11,9 @@
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, Self
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 
 from pipeline.reasons import Reason
 from pipeline.recipe import Section
@@ -23,24 +25,30 @@ HIPS = (11, 12)
 class GateLimits(Section):
     """The limits of the gates; by default the paper's, in the reading of its text."""
 
-    score_min: float = 0.85
+    score_min: float = Field(default=0.85, ge=0, le=1)
     """A person's detector confidence must exceed this."""
-    short_side_min_px: float = 90.0
+    short_side_min_px: NonNegativeFloat = 90.0
     """The shorter side of the box (the width, in the figure's reading) must exceed this; pixels."""
-    aspect_min: float = 0.25
+    aspect_min: NonNegativeFloat = 0.25
     """Least width ÷ height of the box."""
-    aspect_max: float = 0.5
+    aspect_max: PositiveFloat = 0.5
     """Greatest width ÷ height of the box."""
-    keypoints_min: int = 8
+    keypoints_min: int = Field(default=8, ge=0, le=17)
     """Visible keypoints of 17."""
-    hips_min: int = 1
+    hips_min: int = Field(default=1, ge=0, le=2)
     """Visible hips of 2."""
-    head_min: int = 2
+    head_min: int = Field(default=2, ge=0, le=5)
     """Visible head points of 5."""
-    keypoint_confidence: float = 0.5
+    keypoint_confidence: float = Field(default=0.5, ge=0, le=1)
     """From this confidence on a keypoint counts as visible; the paper does not say."""
     boundary: Literal["text", "figure"] = "text"
     """The paper's text includes the limits of ratio and counts, its figure excludes them."""
+
+    @model_validator(mode="after")
+    def _some_ratio_passes(self) -> Self:
+        if self.aspect_min > self.aspect_max:
+            raise ValueError(f"aspect_min {self.aspect_min} is above aspect_max {self.aspect_max}")
+        return self
 
 
 def gate_outcomes(

@@ -30,6 +30,8 @@ class UrlList:
         """Raise InputError if the list is missing, empty or without a column of URLs."""
         if not self.path.is_file():
             raise InputError(f"{self.path}: no such URL list")
+        if not self._is_parquet and b"\0" in self._head(4096):
+            raise InputError(f"{self.path}: neither Parquet nor UTF-8 text (compressed lists are not read)")
         if self._is_parquet:
             try:
                 schema = pq.read_schema(self.path)
@@ -69,7 +71,11 @@ class UrlList:
 
     @property
     def _is_parquet(self) -> bool:
-        return self.path.suffix == ".parquet"
+        return self._head(4) == b"PAR1" or self.path.suffix == ".parquet"
+
+    def _head(self, size: int) -> bytes:
+        with self.path.open("rb") as file:
+            return file.read(size)
 
     def _text_urls(self, unit: Unit) -> list[str]:
         lines = (line for _, line in self._lines(unit.offset))

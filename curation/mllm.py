@@ -23,6 +23,10 @@ class MllmError(RuntimeError):
     """No usable answer; the message is one line."""
 
 
+class UnreachableError(MllmError):
+    """No endpoint could be talked to, again and again: nothing is known about the picture."""
+
+
 class EndpointSettings(Section):
     """Where the model is, how it samples, and how long we wait."""
 
@@ -82,9 +86,10 @@ class MllmClient:
             url = self._settings.urls[(seed + attempt) % len(self._settings.urls)]
             try:
                 status, content = self._post(f"{url.rstrip('/')}/v1/chat/completions", body, deadline)
-            except httpx.TransportError as error:
-                failure = f"{type(error).__name__}: {_one_line(str(error))}"
+            except (httpx.HTTPError, httpx.InvalidURL) as error:
+                failure, unreachable = f"{type(error).__name__}: {_one_line(str(error))}", True
             else:
+                unreachable = False
                 if status == 200:
                     return _parse(content)
                 failure = f"HTTP {status}: {_one_line(content.decode(errors='replace'))}"
@@ -92,10 +97,13 @@ class MllmClient:
                     raise MllmError(failure)
             wait = random.uniform(0, self._settings.backoff_s * 2**attempt)
             if time.monotonic() + wait >= deadline:
-                raise MllmError(f"no answer within {self._settings.total_timeout_s:g} s; last: {failure}")
+                failure = f"no answer within {self._settings.total_timeout_s:g} s; last: {failure}"
+                break
             if attempt < self._settings.retries:
                 time.sleep(wait)
-        raise MllmError(f"given up after {self._settings.retries + 1} attempts; last: {failure}")
+        else:
+            failure = f"given up after {self._settings.retries + 1} attempts; last: {failure}"
+        raise UnreachableError(failure) if unreachable else MllmError(failure)
 
     def _request(self, system: str, user: str, jpeg: bytes, seed: int) -> dict[str, Any]:
         data = base64.b64encode(large_enough(jpeg)).decode()
@@ -145,6 +153,7 @@ def _parse(content: bytes) -> Answer:
         reply = json.loads(content)
         choice = reply["choices"][0]
         text = choice["message"]["content"] or ""
+        text.encode()  # JSON can hold halves of characters, which no table can
         usage = reply.get("usage") or {}
         image_tokens = _image_tokens(usage)
         answer = Answer(
@@ -159,6 +168,8 @@ def _parse(content: bytes) -> Answer:
         raise MllmError(f"not a chat completion ({type(error).__name__}): {said}") from None
     if image_tokens == 0:
         raise MllmError("the picture did not reach the model: 0 image tokens")
+    if answer.finish_reason == "content_filter":
+        raise MllmError("the endpoint's content filter withheld the answer")
     if answer.finish_reason == "length":
         raise MllmError(f"answer cut off at max_tokens ({answer.completion_tokens} tokens)")
     return answer

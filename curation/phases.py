@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from curation.caption import CaptionStage, caption_inputs
 from curation.decisions import decide
+from curation.detectors import weights_hash
 from curation.download import Download
 from curation.inputs import UrlList
 from curation.pack import (
@@ -33,7 +34,7 @@ from curation.tables import (
     UncaptionedPersons,
     measurements,
 )
-from pipeline.funnel import Counts, Line
+from pipeline.funnel import Counts, Line, check_accounting
 from pipeline.reasons import Status
 from pipeline.recipe import fingerprint
 from pipeline.records import PERSON_KEY, SCHEMA_VERSION
@@ -112,6 +113,7 @@ class Curation:
             decisions = decide(measured, self.recipe.gates)
             publish_table(path, decisions, {"recipe_hash": str(self.trace["recipe_hash"])})
             counts = Counts.of(_persons(harvest), decisions["reason"].to_pylist())
+            check_accounting([Line("decide", "persons", counts)])
             publish_json(marker, {"counts": {"persons": counts.to_json()}})
         line = Line("decide", "persons", Counts.from_json(read_json(marker)["counts"]["persons"]))
         return PhaseReport("decide", folder, 1, int(done), line)
@@ -212,7 +214,8 @@ class Curation:
         return PhaseFolder(self.out / f"{phase}-{fingerprint}", {**self.trace, **inputs})
 
     def _harvest_fingerprint(self) -> str:
-        return self.recipe.harvest.fingerprint(self.urls.fingerprint(), str(SCHEMA_VERSION))
+        weights = weights_hash(self.recipe.harvest.persons.weights)
+        return self.recipe.harvest.fingerprint(self.urls.fingerprint(), weights, str(SCHEMA_VERSION))
 
     def _decisions_fingerprint(self) -> str:
         return self.recipe.gates.fingerprint(self._harvest_fingerprint())

@@ -25,8 +25,9 @@ class HarvestSink:
     def publish(self, unit: Unit, rows: pa.Table) -> Mapping[str, Any]:
         """rows: `urls` with their `persons` inside (column `measured`)."""
         urls = rows.select(arrow_schema(UrlRow).names).cast(arrow_schema(UrlRow))
-        measured = rows["measured"].combine_chunks().flatten()
-        persons = pa.Table.from_struct_array(measured).cast(arrow_schema(PersonRow))
+        schema = arrow_schema(PersonRow)
+        measured = [pa.Table.from_struct_array(chunk.flatten()) for chunk in rows["measured"].chunks]
+        persons = pa.concat_tables([schema.empty_table(), *(table.cast(schema) for table in measured)])
         counts = {
             "urls": Counts.of(unit.count, urls["reason"].to_pylist()).to_json(),
             "persons": persons.num_rows,

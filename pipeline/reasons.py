@@ -47,6 +47,7 @@ class Reason(StrEnum):
     TRUNCATED_BODY = "truncated_body"
     # failed: our own work
     DECODE_FAILED = "decode_failed"
+    ENDPOINT_UNREACHABLE = "endpoint_unreachable"
     CAPTION_FAILED = "caption_failed"
     CAPTION_EMPTY = "caption_empty"
     CRASHED = "crashed"

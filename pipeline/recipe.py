@@ -46,7 +46,7 @@ class RecipeError(ValueError):
 class Section(BaseModel):
     """A part of a recipe. Frozen; unknown keys are errors; every field has a description."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
     def result_settings(self) -> dict[str, Any]:
         """The settings that change results: all but the operational ones, nested sections included."""

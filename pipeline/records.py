@@ -20,6 +20,8 @@ SCHEMA_VERSION = 1
 I32 = Annotated[int, pa.int32()]
 I64 = Annotated[int, pa.int64()]
 F32 = Annotated[float, pa.float32()]
+Picture = Annotated[bytes, pa.large_binary()]
+"""Encoded pixels; a unit may hold more than the 2 GiB that Arrow's plain binary ends at."""
 BoxXyxy = Annotated[list[float], pa.list_(pa.float32(), 4)]
 Keypoints = Annotated[list[float], pa.list_(pa.float32(), 51)]
 """COCO 17 keypoints, flat: x, y, confidence for each (pixels of the source picture)."""
@@ -102,7 +104,7 @@ class PersonRow:
     """Hash of the crop's size and RGB pixels, whatever the encoding they arrived in."""
     crop_width_px: I32
     crop_height_px: I32
-    crop: bytes | None
+    crop: Picture | None
     """JPEG; None below the pixel floor."""
     model_id: str
 

@@ -4,7 +4,9 @@ import json
 import logging
 import math
 import os
+import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -82,12 +84,15 @@ class Cluster:
             "include_dashboard": False,
         }
         self._exit.enter_context(_environment(private=not self.address))
+        on_sigterm = signal.getsignal(signal.SIGTERM)
         if self.address:
             _start({"address": self.address})
         else:
             with _no_api_server(), _no_stderr():
                 _start(local)
         self._exit.callback(ray.shutdown)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, on_sigterm)  # ray.init has put its own there
         self._started = True
 
 

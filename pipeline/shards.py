@@ -53,7 +53,8 @@ def encode_shard(table: pa.Table, metadata: dict[str, str] | None = None) -> byt
 def shard_paths(folder: Path) -> list[Path]:
     """The shards of a finished folder, in order.
 
-    Raises ShardError if the folder has no done-marker, or not the number of shards that their names promise.
+    Raises ShardError if the folder has no done-marker, not the number of shards that their names promise, or
+    a shard that is cut off.
     """
     if not (folder / DONE).is_file():
         raise ShardError(f"{folder}: not a finished folder of shards (no {DONE})")
@@ -62,6 +63,11 @@ def shard_paths(folder: Path) -> list[Path]:
         raise ShardError(f"{folder}: holds no shards")
     if paths[-1].name != shard_name(len(paths) - 1, len(paths)):
         raise ShardError(f"{folder}: shards are missing; found {len(paths)}")
+    for path in paths:
+        try:
+            pq.read_metadata(path)
+        except pa.ArrowInvalid:
+            raise ShardError(f"{path}: not a whole Parquet file") from None
     return paths
 
 

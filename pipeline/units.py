@@ -58,8 +58,9 @@ class PhaseFolder:
     trace: Mapping[str, Any]
 
     def begin(self) -> None:
-        """Write down what this folder was made with."""
-        publish_json(self.path / "phase.json", self.trace)
+        """Write down what this folder was made with; a folder that is gone on with keeps what it says."""
+        if not (self.path / "phase.json").is_file():
+            publish_json(self.path / "phase.json", self.trace)
 
     def parts(self, table: str, unit_index: int) -> list[Path]:
         """The files of one table and one unit, in order; none before the unit is done.
@@ -103,9 +104,8 @@ class PhaseFolder:
 
     def finished(self) -> list[int]:
         """Indices of the units that are done, from one listing."""
-        return sorted(
-            int(marker.stem.removeprefix("unit-")) for marker in (self.path / "done").glob("*/unit-*.json")
-        )
+        stems = (marker.stem.removeprefix("unit-") for marker in (self.path / "done").glob("*/unit-*.json"))
+        return sorted(int(stem) for stem in stems if stem.isdigit())
 
     def markers(self, units: Sequence[int]) -> Iterator[dict[str, Any]]:
         """The done-markers of some units."""

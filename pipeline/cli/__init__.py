@@ -57,5 +57,8 @@ def _explain(error: Exception, debug: bool) -> int:
     if debug:
         traceback.print_exception(error)
     text = " ".join(str(error).split())
-    print(f"error: {text or type(error).__name__}", file=sys.stderr)
+    # Our own errors are sentences; those of libraries often say what only beside their type.
+    ours = type(error).__module__.split(".")[0] in ("pipeline", "curation", "training", "world")
+    parts = [text] if ours and text else [type(error).__name__, *([text] if text else [])]
+    print(": ".join(["error", *parts]), file=sys.stderr)
     return USAGE if isinstance(error, UsageError | RecipeError) else FAILURE

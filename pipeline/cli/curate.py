@@ -22,6 +22,7 @@ from pipeline.progress import ShowProgress, show_progress
 from pipeline.recipe import load_recipe, trace
 from pipeline.report import render_report
 from pipeline.storage import publish, publish_json, read_json, run_lock
+from pipeline.templates import TemplateError
 
 if TYPE_CHECKING:
     from curation.phases import PhaseReport
@@ -63,6 +64,8 @@ def run_curation(
     progress: ShowProgress,
 ) -> list["PhaseReport"]:
     """Run the phases into `out`, check that every row is accounted for, note which folders are current."""
+    from curation.caption import caption_inputs
+    from curation.captioners import PromptError
     from curation.inputs import InputError, UrlList
     from curation.phases import Curation
     from curation.recipe import CurateRecipe
@@ -72,7 +75,8 @@ def run_curation(
     url_list = UrlList(urls.absolute())
     try:
         url_list.check()
-    except InputError as error:
+        caption_inputs(recipe.annotate.caption)  # reads the files that the recipe names
+    except (InputError, PromptError, TemplateError) as error:
         raise UsageError(str(error)) from None
     cpus = max(pool_cpus(pools) for pools in recipe.pools())
     with run_lock(out), Cluster(address, cpus, recipe.object_store_bytes) as cluster:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from curation.caption import CaptionSettings, CaptionStage, caption_inputs, caption_seed
 from curation.captioners import PromptError, load_prompt
+from curation.mllm import UnreachableError
 from pipeline.records import CaptionKey, PairRow, arrow_schema
 from pipeline.templates import load_library
 from tests.curation.fake_endpoint import FakeEndpoint, completion, fake_endpoint
@@ -292,3 +293,10 @@ def test_the_packaged_prompt_asks_for_what_the_method_demands() -> None:
         "description alone",
     ):
         assert demand in system
+
+
+def test_a_unit_that_no_endpoint_answers_stays_open() -> None:
+    with fake_endpoint(lambda n, _: completion("")) as gone:
+        pass
+    with pytest.raises(UnreachableError, match="no endpoint answers: given up"):
+        run(endpoint_settings(gone), drawn(0), drawn(1))

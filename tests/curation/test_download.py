@@ -179,7 +179,7 @@ def test_the_opener_before_is_put_back_even_after_an_error() -> None:
     assert installed_opener() is before
 
 
-OPT_OUT = DownloadSettings().opt_out
+OPT_OUT = frozenset(DownloadSettings().opt_out)
 
 
 @pytest.mark.parametrize(
@@ -194,6 +194,10 @@ OPT_OUT = DownloadSettings().opt_out
         "*: noindex",
         "otherbot: nofollow, webperson: noindex",
         "max-image-preview: large, noai",
+        "nofollow noimageai",
+        "nofollow; noai",
+        '"noai"',
+        "webperson/0.1: noai",
         "unavailable_after: Fri, 25 Jun 2027 15:00:00 GMT, noai",
     ],
 )

@@ -1,6 +1,7 @@
 """The gates at their boundaries, in both readings of the paper, and what is looser than what."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -8,6 +9,7 @@ from typing import Any, Literal
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from curation.gates import GateLimits, gate_outcomes, looser_than, person_gate
 from pipeline.reasons import Reason
@@ -250,3 +252,19 @@ def test_the_figures_width_is_looser_than_the_texts_shorter_side_where_people_ma
 
 def changed(**values: Any) -> GateLimits:
     return GateLimits.model_validate(values)
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"score_min": math.nan},
+        {"score_min": 2},
+        {"hips_min": 3},
+        {"aspect_min": 0.6},
+        {"aspect_max": math.inf},
+    ],
+    ids=str,
+)
+def test_limits_that_nobody_or_nothing_can_meet_are_refused(limits: dict[str, float]) -> None:
+    with pytest.raises(ValidationError):
+        GateLimits.model_validate(limits)

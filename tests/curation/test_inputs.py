@@ -1,5 +1,6 @@
 """URL lists: every line or row comes out once, in units that nothing but the list decides."""
 
+import gzip
 from pathlib import Path
 
 import pyarrow as pa
@@ -174,3 +175,19 @@ def test_a_file_that_is_no_parquet_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "urls.parquet"
     path.write_text("http://a/\n")
     assert refused(UrlList(path)).startswith("not Parquet: ")
+
+
+@pytest.mark.parametrize("data", [gzip.compress(b"http://a/\n" * 50), "http://a/\n".encode("utf-16")])
+def test_what_is_neither_parquet_nor_text_is_refused(data: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "list.txt"
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="neither Parquet nor UTF-8 text"):
+        UrlList(path).check()
+
+
+def test_parquet_is_known_by_its_content(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"url": ["http://a/1", "http://a/2"]}), tmp_path / "list.pq")
+    urls = UrlList(tmp_path / "list.pq")
+    urls.check()
+    (unit,) = urls.units(10)
+    assert urls.read(unit)["url"].to_pylist() == ["http://a/1", "http://a/2"]

@@ -1,5 +1,6 @@
 import base64
 import io
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from curation.mllm import Answer, EndpointSettings, MllmClient, MllmError, large_enough
+from curation.mllm import Answer, EndpointSettings, MllmClient, MllmError, UnreachableError, large_enough
 from tests.curation.fake_endpoint import Reply, completion, fake_endpoint
 
 
@@ -29,7 +30,10 @@ def client(*urls: str, **changes: Any) -> Iterator[MllmClient]:
 
 
 def ask_scripted(*replies: Reply, **changes: Any) -> tuple[Answer, int]:
-    """The answer, and how many requests it took; the last reply repeats."""
+    """
+
+    import json
+    The answer, and how many requests it took; the last reply repeats."""
     with (
         fake_endpoint(lambda n, _: replies[min(n, len(replies) - 1)]) as endpoint,
         client(endpoint.url, **changes) as c,
@@ -180,3 +184,24 @@ def test_addresses_and_waits_do_not_change_the_fingerprint() -> None:
     two = EndpointSettings(model="toy", urls=("http://b",))
     assert one.fingerprint() == two.fingerprint()
     assert one.fingerprint() != EndpointSettings(model="other", urls=("http://a",)).fingerprint()
+
+
+def test_nobody_to_talk_to_is_told_apart_from_a_bad_answer() -> None:
+    with fake_endpoint(lambda n, _: completion("")) as gone:
+        pass
+    with client(gone.url) as c, pytest.raises(UnreachableError):
+        c.ask("sys", "user", jpeg(), 7)
+    with pytest.raises(MllmError) as refused:
+        ask_scripted((500, b"out of memory"))
+    assert not isinstance(refused.value, UnreachableError)
+
+
+def test_half_a_character_is_no_answer() -> None:
+    reply = json.dumps({"choices": [{"message": {"content": "a \ud800 b"}}]}).encode()
+    with pytest.raises(MllmError, match="not a chat completion"):
+        ask_scripted((200, reply))
+
+
+def test_a_withheld_answer_is_no_caption() -> None:
+    with pytest.raises(MllmError, match="content filter"):
+        ask_scripted(completion("I cannot", finish_reason="content_filter"))

@@ -13,7 +13,7 @@ import pytest
 from curation.captioners import read_person
 from curation.phases import PhaseError, PhaseReport
 from curation.recipe import CurateRecipe
-from pipeline.funnel import Counts, check_accounting
+from pipeline.funnel import AccountingError, Counts, check_accounting
 from pipeline.recipe import RecipeError, load_recipe
 from pipeline.shards import ShardError, shard_paths
 from tests.curation.made_run import ALL, URLS, InProcess, curation, final_rows, recipe, run, table
@@ -380,3 +380,15 @@ def test_failed_captions_are_not_taken_over(tmp_path: Path, monkeypatch: pytest.
         run(tmp_path)
     reports = run(tmp_path, settings=recipe(gates=TIGHT))
     assert reports["annotate"].note == "captioned 8, taken over 0"
+
+
+def test_decisions_that_do_not_add_up_are_not_done(tmp_path: Path) -> None:
+    reports = run(tmp_path)
+    (part,) = reports["harvest"].folder.parts("persons", 0)
+    whole = pq.read_table(part)
+    pq.write_table(whole.slice(1), part)
+    tighter = recipe(gates={"score_min": 0.88})
+    with pytest.raises(AccountingError, match="decide: "):
+        run(tmp_path, settings=tighter)
+    pq.write_table(whole, part)
+    assert run(tmp_path, settings=tighter)["decide"].line.counts.kept > 0

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from pipeline.cli import main
-from pipeline.storage import run_lock
+from pipeline.storage import StorageError, run_lock
 
 COMMANDS = ("demo", "curate", "report", "train", "evaluate")
 
@@ -223,9 +223,10 @@ def test_debug_shows_the_traceback_wherever_it_stands(place: int, webperson: Com
 @pytest.mark.parametrize(
     ("error", "printed"),
     [
-        (RuntimeError("two\n  lines"), "error: two lines"),
+        (StorageError("two\n  lines"), "error: two lines"),
         (ZeroDivisionError(), "error: ZeroDivisionError"),
-        (OSError(28, "No space left on device"), "error: [Errno 28] No space left on device"),
+        (OSError(28, "No space left on device"), "error: OSError: [Errno 28] No space left on device"),
+        (FileNotFoundError("out/part.parquet"), "error: FileNotFoundError: out/part.parquet"),
     ],
 )
 def test_any_other_error_is_one_line_and_exit_code_1(

@@ -98,7 +98,7 @@ def test_units_of_measure_have_their_types() -> None:
     assert schema.field("unit").type == pa.int64()
     assert schema.field("box_xyxy_px").type == pa.list_(pa.float32(), 4)
     assert schema.field("keypoints").type == pa.list_(pa.float32(), 51)
-    assert schema.field("crop").type == pa.binary()
+    assert schema.field("crop").type == pa.large_binary()
     assert arrow_schema(ShardRow).field("image").type.names == ["bytes", "path"]
 
 

@@ -185,3 +185,11 @@ def test_shards_of_two_packings_in_one_folder_are_refused(tmp_path: Path) -> Non
 def test_a_finished_folder_may_hold_no_shards_and_says_so(tmp_path: Path) -> None:
     with pytest.raises(ShardError, match="shards: holds no shards"):
         shard_paths(write(tmp_path / "shards"))
+
+
+def test_a_shard_that_is_cut_off_is_named(tmp_path: Path) -> None:
+    folder = write(tmp_path, [row(0)], [row(1)])
+    path = folder / "webperson-00001-of-00002.parquet"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ShardError, match=r"webperson-00001-of-00002\.parquet: not a whole Parquet file"):
+        shard_paths(folder)

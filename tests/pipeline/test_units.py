@@ -183,3 +183,15 @@ def fail_at_marker(patch: pytest.MonkeyPatch) -> None:
         self.replace(to)
 
     patch.setattr(Path, "rename", refuse)
+
+
+def test_a_folder_that_is_gone_on_with_keeps_what_it_says_it_was_made_with(tmp_path: Path) -> None:
+    folder(tmp_path).begin()
+    PhaseFolder(folder(tmp_path).path, {"recipe_hash": "another"}).begin()
+    assert json.loads((tmp_path / "harvest-abc" / "phase.json").read_text()) == TRACE
+
+
+def test_a_marker_with_another_name_is_no_unit(tmp_path: Path) -> None:
+    (tmp_path / "harvest-abc" / "done" / "000").mkdir(parents=True)
+    (tmp_path / "harvest-abc" / "done" / "000" / "unit-junk.json").write_text("{}")
+    assert folder(tmp_path).finished() == []
