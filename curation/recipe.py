@@ -32,8 +32,8 @@ class PoolSettings(Section):
 class HarvestRecipe(Section):
     """From URLs to measured persons."""
 
-    unit_rows: PositiveInt = 1000
-    """URLs in a unit."""
+    unit_rows: PositiveInt = 256
+    """URLs in a unit; a worker holds the pictures of one in memory."""
     part_bytes: PositiveInt = operational(PART_BYTES)
     """Cap of a file of persons; a unit with more is published in numbered parts."""
     download: DownloadSettings = DownloadSettings()

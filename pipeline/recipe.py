@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import resources
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources.abc import Traversable
@@ -144,9 +144,18 @@ def _explain(schema: type[Section], location: tuple[int | str, ...], kind: str, 
     if kind != "extra_forbidden":
         message = message.removeprefix("Value error, ")
         return message if key == "recipe" else f"{key}: {message}"
+    elsewhere = [path for path in _paths(schema) if path.split(".")[-1] == location[-1]]
     known = list(_section_at(schema, location[:-1]).model_fields)
-    near = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.0)
+    near = elsewhere or difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.0)
     return f"{key}: unknown key; did you mean {near[0]}?" if near else f"{key}: unknown key"
+
+
+def _paths(schema: type[Section], prefix: str = "") -> Iterator[str]:
+    """The dotted names of all settings."""
+    for name, field in schema.model_fields.items():
+        yield f"{prefix}{name}"
+        if nested := _section_in(field.annotation):
+            yield from _paths(nested, f"{prefix}{name}.")
 
 
 def _section_at(schema: type[Section], location: tuple[int | str, ...]) -> type[Section]:

@@ -72,9 +72,12 @@ def read_json(path: Path) -> dict[str, Any]:
 def run_lock(folder: Path) -> Iterator[None]:
     """Hold an output folder for one run. The kernel lets go of it when the process dies, however it dies.
 
-    Raises StorageError naming the holder if another run has the folder.
+    Raises StorageError if the folder cannot be made, or naming the holder if another run has it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"{folder}: cannot be an output folder: {error.strerror}") from None
     path = folder / "run.lock"
     with path.open("a+", encoding="utf-8") as file:
         try:

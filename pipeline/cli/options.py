@@ -21,6 +21,14 @@ class Phase(StrEnum):
     PACK = "pack"
 
 
+class Split(StrEnum):
+    """The splits of shards."""
+
+    TRAIN = "train"
+    VAL = "val"
+    TEST = "test"
+
+
 RecipeName = Annotated[
     str, typer.Argument(metavar="RECIPE", help="A YAML file, or a packaged recipe's name.")
 ]

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.cli.curate import current_shards
-from pipeline.cli.options import CURATION_SECTIONS, Out, Overrides, RecipeName, Shards, output_folder
+from pipeline.cli.options import CURATION_SECTIONS, Out, Overrides, RecipeName, Shards, Split, output_folder
 from pipeline.progress import ShowProgress, show_progress
 from pipeline.recipe import load_recipe
 
@@ -35,7 +35,7 @@ def train(recipe: RecipeName, shards: Shards, out: Out, overrides: Overrides = N
 def evaluate(
     checkpoint: Annotated[Path, typer.Argument(help="A checkpoint, or a training run's folder.")],
     shards: Shards,
-    split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
+    split: Annotated[Split, typer.Option(help="Which pictures to search.")] = Split.TEST,
 ) -> None:
     """Retrieval of pictures by captions: Recall@1/5/10, mAP and mINP, beside chance."""
     print_evaluation(run_evaluation(checkpoint, shards, split), "Text → image retrieval", Console())

@@ -71,6 +71,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     )
     command = [str(BIN / "ray"), "start", "--head", "--block", f"--port={free_port()}", "--num-cpus=3"]
     command += ["--dashboard-host=127.0.0.1", f"--dashboard-port={port}", "--object-store-memory=500000000"]
+    # Its agent's port is a fixed one, which the next Ray on this machine finds taken.
+    command += [f"--dashboard-agent-listen-port={free_port()}"]
     log = folder / "ray.log"
     with _running(command, env, log):
         address = f"http://127.0.0.1:{port}"

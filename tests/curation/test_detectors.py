@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
 
 from curation import detectors
 from curation.detectors import DetectorSettings, Person, WeightsError, YoloPose, resolve_weights
@@ -115,3 +116,10 @@ def test_measuring_with_the_packaged_weights_asks_nothing(monkeypatch: pytest.Mo
 def test_without_the_package_ultralytics_may_download_what_it_knows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert resolve_weights("yolo11n-pose.pt") == "yolo11n-pose.pt"
+
+
+def test_the_detector_leaves_the_opening_of_pictures_alone(tmp_path: Path) -> None:
+    (tmp_path / "page.jpg").write_bytes(b"<html>")
+    YoloPose(DetectorSettings())
+    with pytest.raises(UnidentifiedImageError):
+        Image.open(tmp_path / "page.jpg")

@@ -271,3 +271,9 @@ def test_a_recipes_parts_are_typed_by_the_command_that_needs_them(webperson: Com
     with run_lock(Path("out")):
         ended = webperson("curate", "laptop", "--urls", urls, "--out", "out", "--set", "train.nonsense=1")
     assert "another run is writing here" in line(ended)
+
+
+def test_an_unknown_split_is_wrong_usage(webperson: Command) -> None:
+    ended = webperson("evaluate", "out/train", "--shards", "out", "--split", "tset")
+    assert ended.code == 2
+    assert "tset" in ended.err

@@ -305,3 +305,8 @@ def test_outside_a_repository_the_revision_is_unknown(
 def test_sections_are_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
         Whole().seed = 3
+
+
+def test_a_key_of_another_section_is_named_with_its_whole_path() -> None:
+    with pytest.raises(RecipeError, match=r"did you mean harvest\.download\.web\.allow_loopback\?"):
+        load_recipe(CurateRecipe, "laptop", ["allow_loopback=true"], others=frozenset({"train"}))

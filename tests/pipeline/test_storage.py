@@ -214,3 +214,12 @@ with run_lock(Path(sys.argv[1])):
 def test_two_folders_have_two_runs(tmp_path: Path) -> None:
     with run_lock(tmp_path / "a"), run_lock(tmp_path / "b"):
         assert sorted(p.name for p in tmp_path.glob("*/run.lock")) == ["run.lock", "run.lock"]
+
+
+def test_a_file_is_no_output_folder(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("a letter")
+    with (
+        pytest.raises(StorageError, match="cannot be an output folder: File exists"),
+        run_lock(tmp_path / "out"),
+    ):
+        pass
