@@ -17,7 +17,7 @@ from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 
 from pipeline.recipe import Section
 from pipeline.records import PersonKey, content_hash
-from pipeline.shards import SPLITS, encode_shard, shard_name, shard_schema
+from pipeline.shards import DONE, SPLITS, STATISTICS, encode_shard, shard_name, shard_schema
 from pipeline.stage import Process
 from pipeline.storage import publish, publish_json
 from pipeline.units import PhaseFolder, Unit
@@ -177,8 +177,8 @@ def publish_statistics(folder: PhaseFolder, counts: list[Mapping[str, Any]]) -> 
         "captions": captions,
         "words_per_caption": round(sum(unit["words"] for unit in counts) / captions, 2) if captions else 0.0,
     }
-    publish_json(folder.path / "statistics.json", {**statistics, "trace": folder.trace})
-    publish_json(folder.path / "done.json", {"shards": len(counts), **statistics})
+    publish_json(folder.path / STATISTICS, {**statistics, "trace": folder.trace})
+    publish_json(folder.path / DONE, {"shards": len(counts), **statistics})
     return statistics
 
 
