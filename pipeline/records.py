@@ -9,6 +9,7 @@ import hashlib
 import json
 import types
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import pyarrow as pa
@@ -239,13 +240,13 @@ def _arrow_type(hint: Any) -> tuple[pa.DataType, bool]:
         return pa.list_(_arrow_type(get_args(hint)[0])[0]), False
     if dataclasses.is_dataclass(hint):
         return pa.struct(_fields(hint)), False  # type: ignore[arg-type]
+    if issubclass(hint, StrEnum):
+        return pa.string(), False
     return _SCALARS[hint], False
 
 
 _SCALARS: dict[Any, pa.DataType] = {
     str: pa.string(),
-    Status: pa.string(),
-    Reason: pa.string(),
     bytes: pa.binary(),
     bool: pa.bool_(),
 }
