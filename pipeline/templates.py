@@ -6,10 +6,11 @@ shrink or change order (docs/method.md, captions).
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
+from itertools import groupby
 from pathlib import Path
 
 
@@ -63,6 +64,11 @@ _LIST_MARK = re.compile(r"^(?:[-*•]|\d+[.)])\s+")
 _QUOTES = (('"', '"'), ("'", "'"), ("“", "”"))
 _LAST_WORD = re.compile(r"(\w+)\s+$")
 _DETERMINERS = frozenset({"the", "his", "her", "their", "its", "this", "that"})
+_OF_TEMPLATE = -1
+_SPACES = re.compile(r"\s+")
+_BEFORE_POINT = re.compile(r"\s+(?=[.,;:!?])")
+_ARTICLE = re.compile(r"\b([Aa])n?\s+(?=(\w+))")
+_FIRST_LETTER = re.compile(r"(?:^|(?<=[.!?]\s))[a-z]")
 # Vowel letters that sound like a consonant, and the silent h.
 _CONSONANT_SOUND = re.compile(r"(?:uni|use|usu|eu|one\b|once)", re.IGNORECASE)
 _VOWEL_SOUND = re.compile(r"(?:[aeiou]|hour|honest|heir)", re.IGNORECASE)
@@ -79,6 +85,15 @@ class Template:
     def placeholders(self) -> tuple[str, ...]:
         """Names of the placeholders in order of appearance, without brackets."""
         return tuple(_SLOT.findall(self.text))
+
+
+@dataclass(frozen=True)
+class ValueSpan:
+    """Where a placeholder's value stands in a filled sentence: the characters `start` to `end`."""
+
+    name: str
+    start: int
+    end: int
 
 
 @dataclass(frozen=True)
@@ -157,14 +172,31 @@ def fill(template: Template, values: Mapping[str, str]) -> str:
     Articles agree, sentences begin with a capital, spaces are single. Raises TemplateError naming a
     placeholder without value.
     """
+    return fill_spans(template, values)[0]
+
+
+def fill_spans(template: Template, values: Mapping[str, str]) -> tuple[str, list[ValueSpan]]:
+    """What `fill` gives, and where in it each value stands, in order.
+
+    A value that lost its article to the template's spans what is left of it.
+    """
     parts = _SLOT.split(template.text)
-    text = parts[0]
-    for name, after in zip(parts[1::2], parts[2::2], strict=True):
+    text, owners = parts[0], [_OF_TEMPLATE] * len(parts[0])
+    for slot, (name, after) in enumerate(zip(parts[1::2], parts[2::2], strict=True)):
         value = values.get(name, "").strip()
         if not value:
             raise TemplateError(f"template {template.id}: no value for [{name}]")
-        text = _join(text, name, value) + after
-    return _tidy(text)
+        text, value = _meet(text, name, value)
+        owners = [*owners[: len(text)], *[slot] * len(value), *[_OF_TEMPLATE] * len(after)]
+        text += value + after
+    text, owners = _tidy(text, owners)
+    spans, start = [], 0
+    for slot, run in groupby(owners):
+        end = start + len(list(run))
+        if slot != _OF_TEMPLATE:
+            spans.append(ValueSpan(parts[1 + 2 * slot], start, end))
+        start = end
+    return text, spans
 
 
 def choose(ids: Iterable[str], key: str, n: int) -> list[str]:
@@ -200,21 +232,40 @@ def _uniform_name(name: str) -> str:
     return re.sub(r"\s*/\s*", "/", spaced).replace("colour", "color")
 
 
-def _join(text: str, name: str, value: str) -> str:
-    """Append a value; between the template's article and a phrase's own only one stays."""
+def _meet(text: str, name: str, value: str) -> tuple[str, str]:
+    """Text and value as they can stand together: of the template's article and a phrase's own one stays."""
     last = _LAST_WORD.search(text)
     word = last[1].lower() if last else ""
     if name not in PLACEHOLDERS or not PLACEHOLDERS[name].phrase or last is None:
-        return text + value
+        return text, value
     if word in ("a", "an"):
-        return text[: last.start()] + value
-    return text + (re.sub(r"^an?\s+", "", value, flags=re.IGNORECASE) if word in _DETERMINERS else value)
+        return text[: last.start()], value
+    return text, re.sub(r"^an?\s+", "", value, flags=re.IGNORECASE) if word in _DETERMINERS else value
 
 
-def _tidy(text: str) -> str:
-    text = re.sub(r"\s+([.,;:!?])", r"\1", " ".join(text.split()))
-    text = re.sub(r"\b([Aa])n?\s+(?=(\w+))", lambda m: f"{m[1]}{'n' if _sounds_open(m[2]) else ''} ", text)
-    return re.sub(r"(^|[.!?]\s+)([a-z])", lambda m: m[1] + m[2].upper(), text)
+def _tidy(text: str, owners: list[int]) -> tuple[str, list[int]]:
+    """Single spaces, articles that agree, capitals; `owners` tells of each character whose it is."""
+    start = len(text) - len(text.lstrip())
+    text, owners = text.strip(), owners[start : start + len(text.strip())]
+    text, owners = _replace(_SPACES, lambda _: " ", text, owners)
+    text, owners = _replace(_BEFORE_POINT, lambda _: "", text, owners)
+    text, owners = _replace(_ARTICLE, lambda m: f"{m[1]}{'n' if _sounds_open(m[2]) else ''} ", text, owners)
+    return _replace(_FIRST_LETTER, lambda m: m[0].upper(), text, owners)
+
+
+def _replace(
+    pattern: re.Pattern[str], new: Callable[[re.Match[str]], str], text: str, owners: list[int]
+) -> tuple[str, list[int]]:
+    """Substitute matches; what is put in belongs to whose the first character of the match was."""
+    pieces: list[str] = []
+    kept: list[int] = []
+    last = 0
+    for match in pattern.finditer(text):
+        put = new(match)
+        pieces += [text[last : match.start()], put]
+        kept += [*owners[last : match.start()], *[owners[match.start()]] * len(put)]
+        last = match.end()
+    return "".join([*pieces, text[last:]]), kept + owners[last:]
 
 
 def _sounds_open(word: str) -> bool:

@@ -8,6 +8,10 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
+Reals = npt.NDArray[np.floating]
+"""Whatever precision."""
+Pixels = npt.NDArray[np.uint8]
+"""RGB, [height, width, 3]."""
 
 
 @dataclass(frozen=True)

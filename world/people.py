@@ -56,6 +56,8 @@ ATTRIBUTES: Mapping[str, Sequence[str]] = {
     "headwear_colour": tuple(CLOTH),
 }
 """Every attribute of a look and the values that it can have."""
+TRIES = 50
+"""Draws for each identity that is wanted, before it is given up."""
 WORN_WITH = {"pattern_colour": ("pattern", "plain"), "bag_colour": ("bag", "none")} | {
     "headwear_colour": ("headwear", "none")
 }
@@ -112,10 +114,23 @@ class Identity:
 
 
 def change(look: Look, attribute: str, value: str) -> Look:
-    """The same look with one attribute changed; raises LookError for an unknown name or value."""
+    """The same look with one attribute changed, and the colour that comes or goes with it.
+
+    Raises LookError for an unknown name or value.
+    """
     if attribute not in ATTRIBUTES:
         raise LookError(f"{attribute}: no such attribute; there are {', '.join(ATTRIBUTES)}")
-    return dataclasses.replace(look, **{attribute: value})
+    changes: dict[str, str | None] = {attribute: value}
+    for colour, (worn, none) in WORN_WITH.items():
+        if worn == attribute:
+            changes[colour] = None if value == none else getattr(look, colour) or _other(look.upper_colour)
+    return dataclasses.replace(look, **changes)  # type: ignore[arg-type]
+
+
+def _other(colour: str) -> str:
+    """The colour after another one in the list."""
+    colours = list(CLOTH)
+    return colours[(colours.index(colour) + 1) % len(colours)]
 
 
 # How often each value is drawn where not all are as likely.
@@ -141,10 +156,13 @@ _TOLD_APART = (
 )
 
 
-def draw_identities(count: int, seed: int, twin_share: float = 0.2) -> list[Identity]:
+def draw_identities(
+    count: int, seed: int, twin_share: float = 0.2, fixed: Mapping[str, str] | None = None
+) -> list[Identity]:
     """`count` identities with different looks, numbered from 0; about `twin_share` of them are twins.
 
-    Raises ValueError for a negative count or a share outside 0 to 1.
+    All have the attributes that are `fixed`. Raises ValueError for a negative count, a share outside 0 to 1,
+    an unknown attribute or value, or when so many different looks are not found.
     """
     if count < 0:
         raise ValueError(f"people: {count} is below 0")
@@ -153,14 +171,20 @@ def draw_identities(count: int, seed: int, twin_share: float = 0.2) -> list[Iden
     rng = np.random.default_rng([seed, 0x1D])
     identities: list[Identity] = []
     seen: set[Look] = set()
-    while len(identities) < count:
+    for _ in range(TRIES * count):
+        if len(identities) == count:
+            break
         model = None
         if identities and rng.random() < twin_share:
             model = identities[rng.integers(len(identities))]
         look = _look(rng) if model is None else _twin(model.look, rng)
+        for name, value in (fixed or {}).items():
+            look = change(look, name, value)
         if look not in seen:
             seen.add(look)
             identities.append(Identity(len(identities), look, None if model is None else model.number))
+    if len(identities) < count:
+        raise ValueError(f"people: only {len(identities)} different looks were found, not {count}")
     return identities
 
 
@@ -171,6 +195,9 @@ def _look(rng: np.random.Generator) -> Look:
         drawn["hair_length"] = str(rng.choice(["shaved", "short", "short", "bob", "long"]))
     elif drawn["hair_length"] == "shaved":
         drawn["hair_length"] = "long"
+    if drawn["skin"] in ("brown", "dark"):  # cloth is to be told from skin
+        for name in ("upper_colour", "lower_colour"):
+            drawn[name] = drawn[name].replace("brown", "blue")
     while drawn["pattern_colour"] == drawn["upper_colour"]:
         drawn["pattern_colour"] = str(rng.choice(list(CLOTH)))
     for name, (attribute, none) in WORN_WITH.items():
@@ -189,5 +216,7 @@ def _twin(look: Look, rng: np.random.Generator) -> Look:
         taken.add(look.pattern_colour)
     if look.sex == "man":
         taken |= {"skirt", "long skirt"}
+    if look.skin in ("brown", "dark"):
+        taken |= {"brown"}
     others = [value for value in ATTRIBUTES[name] if value not in taken and value != "shaved"]
     return change(look, name, str(rng.choice(others)))

@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from pipeline.reasons import Reason
 from pipeline.records import F32, I32, I64, BoxXyxy, Keypoints
+from world.people import ATTRIBUTES, Look
 
 
 class Kind(StrEnum):
@@ -31,6 +32,8 @@ class Kind(StrEnum):
     MOSTLY_HIDDEN = "mostly_hidden"
     PROFILE = "profile"
     """A narrow standing figure, seen from the side."""
+    VAGUE = "vague"
+    """Far away and out of focus: too little to be sure of."""
     BLURRED = "blurred"
     """Out of focus: the gates let it through, a judge should not."""
     DARK = "dark"
@@ -129,6 +132,10 @@ class TruthPerson:
     passes: Passes
     fails: Reason | None
     """The gate that this picture was made to fail; None if it was made for none."""
+
+    def look(self) -> Look:
+        """The attributes as a look."""
+        return Look(**{name: getattr(self, name) for name in ATTRIBUTES})
 
 
 @dataclass(frozen=True, kw_only=True)

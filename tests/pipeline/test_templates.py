@@ -4,9 +4,11 @@ import pytest
 
 from pipeline.templates import (
     PLACEHOLDERS,
+    Template,
     TemplateError,
     choose,
     fill,
+    fill_spans,
     lint,
     load_library,
     make_template,
@@ -137,6 +139,30 @@ def test_library_hash_follows_the_content_and_not_the_order(tmp_path: Path) -> N
 )
 def test_filling_keeps_to_grammar(text: str, values: dict[str, str], expected: str) -> None:
     assert fill(make_template(text), values) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "values", "spans"),
+    [
+        (
+            "A [colored top] on [person].",
+            {"colored top": "a orange coat", "person": "him"},
+            "An orange coat|him",
+        ),
+        ("See [his/her]  [colored top] .", {"his/her": "his", "colored top": "a red coat"}, "his|red coat"),
+        ("A [build] [person] ,", {"build": " old", "person": "man  of war "}, "old|man of war"),
+        ("One. [he/she] is [action]", {"he/she": "he", "action": "an runner ."}, "He|a runner."),
+        (" [person][build]-like [person]", {"person": "a", "build": "tall"}, "A|tall|a"),
+    ],
+)
+def test_spans_are_where_the_values_stand_after_all_tidying(
+    text: str, values: dict[str, str], spans: str
+) -> None:
+    template = Template("as it is written", text)
+    filled, found = fill_spans(template, values)
+    assert filled == fill(template, values)
+    assert [filled[span.start : span.end] for span in found] == spans.split("|")
+    assert tuple(span.name for span in found) == template.placeholders
 
 
 @pytest.mark.parametrize("values", [{}, {"colored top": " "}, {"colored bottom": "blue jeans"}])
