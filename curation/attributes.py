@@ -20,7 +20,7 @@ def measure(
     A keypoint counts from `keypoint_min` on; a colour when at least `share_min` of its region votes for it.
     """
     upper = upper_colour(picture, keypoints, terms, keypoint_min)
-    lower = lower_colour(picture, keypoints, terms, keypoint_min)
+    lower = lower_colour(picture, keypoints, terms, keypoint_min, upper)
     values = {"facing": _facing(keypoints, keypoint_min), "framing": _framing(keypoints, keypoint_min)}
     values["arms"] = _arms(keypoints, keypoint_min)
     if upper is not None and upper.share >= share_min:

@@ -76,15 +76,28 @@ def upper_colour(
 
 
 def lower_colour(
-    crop: NDArray[np.uint8], keypoints: Floats, terms: ColourTerms, keypoint_min: float
+    crop: NDArray[np.uint8],
+    keypoints: Floats,
+    terms: ColourTerms,
+    keypoint_min: float,
+    upper: GarmentColour | None = None,
 ) -> GarmentColour | None:
-    """Colour of the lower clothing; as `upper_colour`. Bare shins, as far as the face tells, do not vote."""
+    """Colour of the lower clothing; as `upper_colour`. Bare shins, as far as the face tells, do not vote.
+
+    Where thighs and shins disagree, the thighs are believed, for shins may be bare; but the shins where the
+    thighs have the colour of the `upper` clothing, for that may be a coat.
+    """
     thighs, shins = leg_polygons(keypoints, keypoint_min)
-    shin_lab = region_lab(crop, shins)
+    thigh_lab, shin_lab = region_lab(crop, thighs), region_lab(crop, shins)
     skin = _skin(crop, keypoints, keypoint_min)
     if skin is not None:
         shin_lab = shin_lab[np.linalg.norm(shin_lab - skin, axis=1) > SKIN_DISTANCE]
-    return _vote(np.concatenate([region_lab(crop, thighs), shin_lab]), terms)
+    at_thighs, at_shins = _vote(thigh_lab, terms), _vote(shin_lab, terms)
+    if at_thighs is None or at_shins is None:
+        return at_thighs or at_shins
+    if at_thighs.name == at_shins.name:
+        return _vote(np.concatenate([thigh_lab, shin_lab]), terms)
+    return at_shins if upper is not None and at_thighs.name == upper.name else at_thighs
 
 
 def torso_polygon(keypoints: Floats, keypoint_min: float) -> Polygon | None:

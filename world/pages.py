@@ -15,7 +15,8 @@ from world.web import Answer, Entry, Manner, SmallWeb
 Page = tuple[Entry, dict[str, Answer]]
 """A line of the URL list and the answers that belong to it, by path."""
 
-COPIES = 3
+COPIES, COPIES_SHARE = 3, 0.05
+"""How many pictures of people are copied: this share, and never fewer than three."""
 KEPT = (None,)
 LOGO_SVG = (
     b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><rect width="9" height="9"/></svg>\n'
@@ -25,8 +26,10 @@ METADATA = "http://169.254.169.254/latest/meta-data/"
 
 
 def build_web(pictures: Iterable[Picture], seed: int, silence_s: float = 60.0) -> SmallWeb:
-    """A web that holds every picture once, some in other forms, some as copies, and all that goes wrong.
+    """A web that holds every picture, some in another form, some with copies, and all that goes wrong.
 
+    A picture stands under /pictures/NAME.jpg, or in its one other form; `Entry.picture` names the picture
+    that an entry shows, `Entry.same_as` the entry that it is a copy of.
     Raises ValueError when two pictures have one name, or too few show people to fill the forms and copies.
     """
     pictures = list(pictures)
@@ -37,9 +40,11 @@ def build_web(pictures: Iterable[Picture], seed: int, silence_s: float = 60.0) -
     dealt = len(FORMS) + len(WELL_SERVED) + 1
     if len(people) < dealt + COPIES + 1:
         raise ValueError(f"pictures: {len(people)} show people, the web needs {dealt + COPIES + 1}")
-    formed = people[:dealt]
-    plain = [picture for picture in pictures if picture not in formed]
-    pages = [*_formed(formed), *map(_plain, plain), *_copies(people[dealt:])]
+    formed, others = people[:dealt], people[dealt:]
+    names = {picture.name for picture in formed}
+    plain = [picture for picture in pictures if picture.name not in names]
+    copied = others[: max(COPIES, int(COPIES_SHARE * len(people)))]
+    pages = [*_formed(formed), *map(_plain, plain), *_copies(copied)]
     pages += [*_spoiled(people[-1]), *_refused(), *_ill_mannered(people[-1]), *_redirected(), *_forbidden()]
     pages = [pages[at] for at in rng.permutation(len(pages))]
     answers = {path: answer for _, known in pages for path, answer in known.items()}
@@ -49,7 +54,7 @@ def build_web(pictures: Iterable[Picture], seed: int, silence_s: float = 60.0) -
 def _plain(picture: Picture) -> Page:
     expected = {True: KEPT, False: (Reason.NO_PERSON,), None: (None, Reason.NO_PERSON)}[picture.people]
     path = f"/pictures/{picture.name}.jpg"
-    entry = Entry("picture", f"{{base}}{path}", expected, people=picture.people is True)
+    entry = Entry("picture", f"{{base}}{path}", expected, people=picture.people is True, picture=picture.name)
     return entry, {path: Answer(picture.data, headers=_mime("image/jpeg"))}
 
 
@@ -80,21 +85,19 @@ def _formed(pictures: list[Picture]) -> Iterator[Page]:
 
 def _good(kind: str, name: str, answer: Answer, suffix: str) -> Page:
     path = f"/{kind.replace('_', '-')}/{name}{suffix}"
-    return Entry(kind, f"{{base}}{path}", KEPT, people=True), {path: answer}
+    return Entry(kind, f"{{base}}{path}", KEPT, people=True, picture=name), {path: answer}
 
 
 def _copies(pictures: list[Picture]) -> Iterator[Page]:
     """The same bytes under other paths, and the same pixels in a lossless format."""
-    for picture in pictures[:COPIES]:
+    for picture in pictures:
         original, answers = _plain(picture)
-        path = f"/copies/{picture.name}.jpg"
-        yield (
-            Entry("copy", f"{{base}}{path}", KEPT, True, original.address),
-            {path: next(iter(answers.values()))},
-        )
-        path = f"/copies/{picture.name}.png"
-        answer = Answer(_png(_decoded(picture)), headers=_mime("image/png"))
-        yield Entry("lossless_copy", f"{{base}}{path}", KEPT, True, original.address), {path: answer}
+        (jpeg,) = answers.values()
+        lossless = Answer(_png(_decoded(picture)), headers=_mime("image/png"))
+        for kind, suffix, answer in (("copy", ".jpg", jpeg), ("lossless_copy", ".png", lossless)):
+            path = f"/copies/{picture.name}{suffix}"
+            copy = Entry(kind, f"{{base}}{path}", KEPT, True, original.address, picture.name)
+            yield copy, {path: answer}
 
 
 def _spoiled(picture: Picture) -> Iterator[Page]:

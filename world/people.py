@@ -12,10 +12,10 @@ import numpy as np
 CLOTH: Mapping[str, tuple[int, int, int]] = {
     "black": (30, 30, 34),
     "grey": (128, 130, 132),
-    "white": (232, 232, 228),
+    "white": (240, 240, 238),
     "red": (186, 28, 34),
-    "orange": (232, 122, 30),
-    "yellow": (236, 204, 52),
+    "orange": (246, 130, 24),
+    "yellow": (244, 212, 52),
     "green": (34, 120, 56),
     "blue": (34, 78, 178),
     "purple": (106, 52, 144),
@@ -168,6 +168,7 @@ def draw_identities(
         raise ValueError(f"people: {count} is below 0")
     if not 0 <= twin_share <= 1:
         raise ValueError(f"twin_share: {twin_share} is not between 0 and 1")
+    fixed = fixed or {}
     rng = np.random.default_rng([seed, 0x1D])
     identities: list[Identity] = []
     seen: set[Look] = set()
@@ -178,14 +179,24 @@ def draw_identities(
         if identities and rng.random() < twin_share:
             model = identities[rng.integers(len(identities))]
         look = _look(rng) if model is None else _twin(model.look, rng)
-        for name, value in (fixed or {}).items():
-            look = change(look, name, value)
-        if look not in seen:
+        for name in sorted(fixed, key=WORN_WITH.__contains__):  # a thing before its colour
+            look = change(look, name, fixed[name])
+        if look not in seen and _legible(look):
             seen.add(look)
             identities.append(Identity(len(identities), look, None if model is None else model.number))
     if len(identities) < count:
         raise ValueError(f"people: only {len(identities)} different looks were found, not {count}")
     return identities
+
+
+def _legible(look: Look) -> bool:
+    """Whether everything that has a colour is to be seen, and told from what is beside it."""
+    hidden = look.upper == "coat" and look.lower in ("shorts", "skirt")
+    absent = any(
+        getattr(look, worn) == none and getattr(look, colour) for colour, (worn, none) in WORN_WITH.items()
+    )
+    like_skin = look.skin in ("brown", "dark") and "brown" in (look.upper_colour, look.lower_colour)
+    return not (hidden or absent or like_skin or look.pattern_colour == look.upper_colour)
 
 
 def _look(rng: np.random.Generator) -> Look:
@@ -195,9 +206,6 @@ def _look(rng: np.random.Generator) -> Look:
         drawn["hair_length"] = str(rng.choice(["shaved", "short", "short", "bob", "long"]))
     elif drawn["hair_length"] == "shaved":
         drawn["hair_length"] = "long"
-    if drawn["skin"] in ("brown", "dark"):  # cloth is to be told from skin
-        for name in ("upper_colour", "lower_colour"):
-            drawn[name] = drawn[name].replace("brown", "blue")
     while drawn["pattern_colour"] == drawn["upper_colour"]:
         drawn["pattern_colour"] = str(rng.choice(list(CLOTH)))
     for name, (attribute, none) in WORN_WITH.items():
@@ -216,7 +224,5 @@ def _twin(look: Look, rng: np.random.Generator) -> Look:
         taken.add(look.pattern_colour)
     if look.sex == "man":
         taken |= {"skirt", "long skirt"}
-    if look.skin in ("brown", "dark"):
-        taken |= {"brown"}
     others = [value for value in ATTRIBUTES[name] if value not in taken and value != "shaved"]
     return change(look, name, str(rng.choice(others)))

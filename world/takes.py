@@ -105,13 +105,13 @@ def _horizon(camera: Camera) -> float:
 
 def _light(rng: np.random.Generator) -> Light:
     """Daylight from somewhere before the people."""
-    side, up = np.radians(rng.uniform(-75, 75)), np.radians(rng.uniform(35, 65))
+    side, up = np.radians(rng.uniform(-60, 60)), np.radians(rng.uniform(35, 65))
     towards = (np.cos(up) * np.sin(side), np.sin(up), np.cos(up) * np.cos(side))
     warmth = rng.uniform(-0.06, 0.06)
     return Light(
         direction=tuple(float(v) for v in towards),  # type: ignore[arg-type]
-        sun=float(rng.uniform(0.6, 0.85)),
-        sky=float(rng.uniform(0.33, 0.45)),
+        sun=float(rng.uniform(0.6, 0.75)),
+        sky=float(rng.uniform(0.42, 0.52)),
         tint=(1 + warmth, 1.0, 1 - warmth),
     )
 

@@ -62,6 +62,8 @@ class Entry:
     """Whether it leads to a picture of people."""
     same_as: str | None = None
     """The address of an entry with exactly the same pixels."""
+    picture: str | None = None
+    """The name of the picture that it shows, in whatever form; None where no picture is to be seen."""
 
     def url(self, base_url: str) -> str:
         """The line of the URL list, for a web served at `base_url` (`http://127.0.0.1:PORT`)."""

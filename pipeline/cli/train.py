@@ -1,5 +1,6 @@
 """`webperson train` and `webperson evaluate`: shards to a model, and its retrieval numbers."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -38,7 +39,8 @@ def evaluate(
     split: Annotated[Split, typer.Option(help="Which pictures to search.")] = Split.TEST,
 ) -> None:
     """Retrieval of pictures by captions: Recall@1/5/10, mAP and mINP, beside chance."""
-    print_evaluation(run_evaluation(checkpoint, shards, split), "Text → image retrieval", Console())
+    found = {"model": run_evaluation(checkpoint, shards, split)}
+    print_evaluation(found, "Text → image retrieval", Console())
 
 
 def run_training(
@@ -70,15 +72,17 @@ def run_evaluation(checkpoint: Path, shards: Path, split: str) -> "Evaluation":
     return found
 
 
-def print_evaluation(found: "Evaluation", title: str, console: Console) -> None:
-    """The numbers in percent beside those of a random ranking, and what they mean."""
+def print_evaluation(found: Mapping[str, "Evaluation"], title: str, console: Console) -> None:
+    """The numbers of models, by name, on one split, beside a random ranking's; in percent; what they mean."""
+    split = next(iter(found.values()))
     table = Table("percent")
     for name in ("R@1", "R@5", "R@10", "mAP", "mINP"):
         table.add_column(name, justify="right")
-    for name, metrics in (("model", found.metrics), ("chance", found.chance)):
+    rows = {name: evaluation.metrics for name, evaluation in found.items()} | {"chance": split.chance}
+    for name, metrics in rows.items():
         values = (metrics.r1, metrics.r5, metrics.r10, metrics.map, metrics.minp)
         table.add_row(name, *(f"{value:.1f}" for value in values))
-    size = f"{found.queries} captions look for their pictures among {found.gallery} (split {found.split})"
+    size = f"{split.queries} captions look for their pictures among {split.gallery} (split {split.split})"
     console.print(f"{title}: {size}", highlight=False, soft_wrap=True)
     console.print(table)
-    console.print(found.note, highlight=False, soft_wrap=True)
+    console.print(split.note, highlight=False, soft_wrap=True)

@@ -14,10 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipeline.cli.demo import DEADLINE_S
-from world.pages import build_web
-from world.photographs import photographs
-from world.web import RunningWeb, serve
+from pipeline.cli.demo import Size, made_pictures, small_web
+from world.web import RunningWeb, SmallWeb, serve
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SECONDS = 280
@@ -41,6 +39,11 @@ class Demo:
     out: Path
     port: int
     sockets: Path
+
+    def web(self) -> SmallWeb:
+        """Its web again, from the pictures that it has left in its cache."""
+        pictures, _ = made_pictures(Size.SMALL, self.out / "world", lambda *_: None)
+        return small_web(pictures)
 
 
 @dataclass
@@ -140,5 +143,5 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
 @pytest.fixture
 def demo_web(demo: Demo) -> Iterator[RunningWeb]:
     """The demo's web again, at the same address, with its requests counted."""
-    with serve(build_web(photographs(seed=0), seed=0, silence_s=10 * DEADLINE_S), demo.port) as running:
+    with serve(demo.web(), demo.port) as running:
         yield running

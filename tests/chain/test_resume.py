@@ -11,12 +11,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.cli.demo import DEADLINE_S, OVERRIDES
+from pipeline.cli.demo import OVERRIDES
 from pipeline.reasons import Reason
 from tests.chain.conftest import SECONDS, Demo, Finished, run, start
-from tests.chain.tables import phase_folder, row_hashes
-from world.pages import build_web
-from world.photographs import photographs
+from tests.chain.tables import phase_folder, row_hashes, table
 from world.web import RunningWeb, serve
 
 pytestmark = [pytest.mark.chain, pytest.mark.timeout(600)]
@@ -45,8 +43,7 @@ def killed(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kil
     out = tmp_path_factory.mktemp("killed") / "out"
     urls = demo.out / "urls.txt"
     arguments = ["curate", "laptop", "--urls", str(urls), "--out", str(out), *SETTINGS]
-    web = build_web(photographs(seed=0), seed=0, silence_s=10 * DEADLINE_S)
-    with serve(web, demo.port) as running:
+    with serve(demo.web(), demo.port) as running:
         with start(*arguments) as first:
             _wait_for(lambda: (out / "run.lock").exists(), first.process.poll)
             second_writer = run(*arguments)
@@ -64,9 +61,10 @@ def test_a_second_writer_is_refused_by_name(killed: Killed) -> None:
 
 
 def test_a_killed_run_goes_on_to_the_same_rows(demo: Demo, killed: Killed) -> None:
-    assert 1 <= killed.units_before < 5
+    units = len(_markers(demo.out))
+    assert 1 <= killed.units_before < units
     assert killed.again.code == 0, killed.again.output
-    assert f"harvest: {5 - killed.units_before} of 5 units done now" in killed.again.output
+    assert f"harvest: {units - killed.units_before} of {units} units done now" in killed.again.output
     assert row_hashes(killed.out) == row_hashes(demo.out)
 
 
@@ -91,7 +89,11 @@ def test_a_tighter_gate_rewrites_decisions_and_runs_no_model(killed: Killed, tmp
         new = _reasons(killed.out)
         assert phase_folder(killed.out, "harvest") == harvest
         assert "harvest: was done already" in tighter.output
-        assert f"(captioned 0, taken over {new.count(None)})" in tighter.output
+        # Who has no caption yet is tried again.
+        lost = sum(
+            reason is not None for reason in table(killed.out, "annotate", "pairs")["reason"].to_pylist()
+        )
+        assert f"(captioned {lost}, taken over {new.count(None) - lost})" in tighter.output
         assert killed.web.requests() == before
         assert new.count(Reason.LOW_SCORE) > old.count(Reason.LOW_SCORE)
         assert 0 < new.count(None) < old.count(None)

@@ -154,6 +154,7 @@ def test_a_missing_package_is_named_with_the_extra_that_brings_it(
         ),
         (["train", "laptop", "--shards", "s", "--out", "o", "--epochs", "3"], "No such option: --epochs"),
         (["demo", "--port", "99999"], "Invalid value for '--port'"),
+        (["demo", "--size", "huge"], "'huge' is not one of 'small', 'large'"),
         (["frobnicate"], "No such command 'frobnicate'"),
     ],
 )

@@ -15,11 +15,12 @@ from world.pictures import Picture, encode_jpeg
 from world.web import Answer, Entry, SmallWeb, serve
 
 BASE = "http://127.0.0.1:8000"
+NOBODY = (Reason.NO_PERSON,)
 
 
 def picture(number: int, people: bool | None = True) -> Picture:
     """A picture that stands upright only one way: dark above, bright below, a stripe at the left."""
-    pixels = np.full((48, 32, 3), 20 + number, np.uint8)
+    pixels = np.full((48, 32, 3), 20 + 2 * number, np.uint8)
     pixels[24:] += 150
     pixels[:, :4] = (200, 40, 40)
     return Picture(f"drawing-{number:02d}", encode_jpeg(Image.fromarray(pixels)), people)
@@ -63,6 +64,49 @@ def test_no_url_stands_twice(web: SmallWeb) -> None:
 def test_every_picture_of_the_source_is_in_the_web(web: SmallWeb) -> None:
     for name in (picture.name for picture in source()):
         assert any(f"/{name}." in path for path in web.answers)
+
+
+def test_every_picture_is_shown_once_beside_its_copies(web: SmallWeb) -> None:
+    shown = [found.picture for found in web.entries if found.picture and not found.same_as]
+    assert sorted(shown) == sorted(picture.name for picture in source())
+
+
+def test_an_entry_names_the_picture_that_it_shows_and_no_other_entry_names_one(web: SmallWeb) -> None:
+    with serve(web) as running:
+        for found in web.entries:
+            assert (found.picture is not None) == (None in found.expected or found.expected == NOBODY)
+            if found.picture:
+                with urllib.request.urlopen(found.url(running.base_url)) as response:
+                    seen = ImageOps.exif_transpose(Image.open(io.BytesIO(response.read())))
+                (original,) = [known for known in source() if known.name == found.picture]
+                expected = Image.open(io.BytesIO(original.data)).convert("L")
+                assert np.abs(np.asarray(seen.convert("L")).astype(int) - np.asarray(expected)).mean() < 1
+
+
+@pytest.mark.parametrize(("pictures", "copied"), [(24, COPIES), (200, 10)])
+def test_copies_are_a_share_of_the_pictures_of_people(pictures: int, copied: int) -> None:
+    data = picture(0).data
+    made = [Picture(f"curated-{number:05d}", data, people=True) for number in range(pictures)]
+    copies = [found for found in build_web(made, seed=0).entries if found.same_as]
+    assert len(copies) == 2 * copied
+    assert len({found.picture for found in copies}) == copied
+
+
+def test_two_thousand_made_pictures_stand_under_their_names() -> None:
+    data = picture(0).data
+    made = [Picture(f"curated-{number:05d}", data, people=True) for number in range(2000)]
+    web = build_web(made, seed=0)
+    plain = {f"/pictures/{known.name}.jpg" for known in made} & web.answers.keys()
+    others = {
+        found.picture for found in web.entries if found.kind not in ("picture", "copy", "lossless_copy")
+    }
+    assert len(plain) == 2000 - len(others - {None})
+    assert len(set(web.urls(BASE))) == len(web.entries)
+
+
+def test_people_and_bad_entries_are_mixed(web: SmallWeb) -> None:
+    thirds = np.array_split(np.array([found.people for found in web.entries]), 3)
+    assert all(0.1 < third.mean() < 0.9 for third in thirds)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The photographs of installed packages and their variations, and the whole web made of them."""
+"""The photographs of installed packages and their variations."""
 
 import importlib.util
 import io
@@ -6,29 +6,18 @@ import itertools
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 from PIL import Image
 
 import world.photographs
-from world.pages import build_web
-from world.photographs import BUS_GARMENTS, BUS_VIEWS, PhotographMissingError, find, photographs
-from world.pictures import Picture, cloth_mask
-from world.web import SmallWeb
+from world.pages import COPIES, build_web
+from world.photographs import BUS_VIEWS, PhotographMissingError, find, photographs
+from world.pictures import Picture
 
 
 @pytest.fixture(scope="module")
 def pictures() -> list[Picture]:
     return list(photographs(seed=0))
-
-
-@pytest.fixture(scope="module")
-def web(pictures: list[Picture]) -> SmallWeb:
-    return build_web(pictures, seed=0)
-
-
-def pixels(picture: Picture) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(picture.data)).convert("RGB"))
 
 
 def test_the_same_seed_gives_the_same_bytes(pictures: list[Picture]) -> None:
@@ -63,36 +52,10 @@ def test_every_view_has_its_share(pictures: list[Picture]) -> None:
         assert sum(picture.name.startswith(f"bus-{view.name}-") for picture in pictures) == view.count
 
 
-def test_garment_masks_lie_on_cloth_of_the_photographed_colours() -> None:
-    bus = Image.open(find("ultralytics", "assets/bus.jpg")).convert("RGB")
-    middle = {
-        name: np.median(np.asarray(bus)[cloth_mask(bus, outline) > 0.9], axis=0)
-        for name, outline in BUS_GARMENTS.items()
-    }
-    assert middle["left upper"].min() > 100  # a light coat
-    assert middle["right upper"].max() < 60  # a black one
-    for jeans in (middle["left lower"], middle["right lower"]):
-        assert jeans[2] > jeans[0] + 30
-
-
-def test_garments_change_between_variations(pictures: list[Picture]) -> None:
-    """The middle of the left man's coat, in single views that are framed alike."""
-    coats = [pixels(picture) for picture in pictures if picture.name.startswith("bus-left-")]
-    middles = [coat[coat.shape[0] * 2 // 5, coat.shape[1] // 2].astype(int) for coat in coats]
-    hues = {int(np.argmax(middle)) for middle in middles if np.ptp(middle) > 40}
-    assert len(hues) >= 2
-
-
-def test_the_web_has_at_least_100_urls_of_which_70_show_people(web: SmallWeb) -> None:
-    assert len(web.entries) >= 100
-    assert sum(entry.people for entry in web.entries) >= 70
-    assert sum(not entry.people for entry in web.entries) >= 30
-
-
-def test_people_and_bad_entries_are_mixed(web: SmallWeb) -> None:
-    people = [entry.people for entry in web.entries]
-    thirds = np.array_split(np.array(people), 3)
-    assert all(0.2 < third.mean() < 0.95 for third in thirds)
+def test_there_are_few_photographs_and_enough_of_people_for_the_web_alone(pictures: list[Picture]) -> None:
+    assert len(pictures) == 32
+    people = [picture for picture in pictures if picture.people]
+    assert sum(entry.people for entry in build_web(pictures, seed=0).entries) == len(people) + 2 * COPIES
 
 
 def test_a_missing_package_is_named_with_the_extra_that_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:

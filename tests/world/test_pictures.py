@@ -1,4 +1,4 @@
-"""Variations of a picture, on drawings whose pixels are known."""
+"""Light and encoding, on a drawing whose pixels are known."""
 
 import io
 
@@ -6,54 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from world.pictures import COLOURS, cloth_mask, encode_jpeg, recolour, relight
-
-SQUARE = ((20, 20), (60, 20), (60, 60), (20, 60))
+from world.pictures import encode_jpeg, relight
 
 
 def drawing() -> Image.Image:
-    """A blue square with a darker right half on grey, and a skin-coloured hand in its middle."""
+    """A blue square on grey."""
     pixels = np.full((80, 80, 3), 128, np.uint8)
     pixels[20:61, 20:61] = (60, 90, 190)
-    pixels[20:61, 45:61] = (50, 75, 158)
-    pixels[36:44, 30:40] = (220, 170, 140)
     return Image.fromarray(pixels)
-
-
-def test_a_mask_covers_the_cloth_but_neither_the_hand_on_it_nor_the_rest() -> None:
-    mask = cloth_mask(drawing(), SQUARE)
-    assert mask[50, 30] == pytest.approx(1)
-    assert mask[50, 55] == pytest.approx(1)  # the shaded half
-    assert mask[40, 35] == 0
-    assert mask[5, 5] == 0
-
-
-@pytest.mark.parametrize("name", list(COLOURS))
-def test_recoloured_cloth_takes_the_named_colour_in_its_middle_tone(name: str) -> None:
-    image = drawing()
-    changed = recolour(np.asarray(image), cloth_mask(image, SQUARE), COLOURS[name])
-    assert np.abs(changed[50, 30].astype(int) - COLOURS[name]).max() <= 3
-
-
-def test_recolouring_keeps_shade_and_leaves_the_rest_alone() -> None:
-    image = drawing()
-    before = np.asarray(image)
-    changed = recolour(before, cloth_mask(image, SQUARE), COLOURS["red"])
-    assert changed[50, 55].sum() < changed[50, 30].sum()
-    assert np.array_equal(changed[36:44, 32:38], before[36:44, 32:38])
-    assert np.array_equal(changed[:15], before[:15])
-
-
-def test_recolouring_does_not_write_into_its_input() -> None:
-    image = drawing()
-    before = np.asarray(image).copy()
-    recolour(before, cloth_mask(image, SQUARE), COLOURS["red"])
-    assert np.array_equal(before, np.asarray(image))
-
-
-def test_an_empty_mask_changes_nothing() -> None:
-    before = np.asarray(drawing())
-    assert np.array_equal(recolour(before, np.zeros((80, 80), np.float32), COLOURS["red"]), before)
 
 
 def test_neutral_light_changes_no_pixel_by_more_than_a_level() -> None:
