@@ -35,6 +35,8 @@ proof: setup  ## long series of kills; results stand in benchmarks/
 
 bench: setup  ## measurements; results stand in benchmarks/
 	$(RUN) $(VENV)/bin/python -m benchmarks.chain
+	$(RUN) OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(VENV)/bin/python -m benchmarks.drawing
+	$(RUN) $(VENV)/bin/python -m benchmarks.retrieval
 
 clean:
 	rm -rf $(VENV) .tools out dist uv.lock .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

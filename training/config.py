@@ -127,6 +127,8 @@ class TrainConfig(Section):
     """2: both captions of an image stand in one batch and share its encoding."""
     epochs: Count = 30
     """Visits of each caption."""
+    validate_epochs: Count = 1
+    """Epochs between validations, each with a checkpoint; the last epoch always has them."""
     learning_rate: Positive = 1e-4
     """Highest learning rate, the same for all parameters."""
     warmup_epochs: Annotated[float, Field(ge=0.0)] = 5.0

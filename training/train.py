@@ -1,4 +1,4 @@
-"""A training run of GA-DMS: epochs of steps, a checkpoint after each, the best one chosen on the val split.
+"""A training run of GA-DMS: epochs of steps, with checkpoints, the best one chosen on the val split.
 
 Kill it at any time and run it again: it goes on from its newest checkpoint, to the same weights.
 """
@@ -55,7 +55,7 @@ class RunSettings(Section):
     loader_threads: Annotated[int, Field(ge=0)] = 4
     """Threads that decode pictures ahead of the step; 0 decodes between the steps."""
     checkpoint_steps: Count | None = None
-    """Steps between checkpoints within an epoch; null writes them at the end of epochs only."""
+    """Steps between checkpoints of their own; null writes them with validations only."""
     evaluation_batch_size: Count = 64
     """Pictures, and captions, encoded at once in validation."""
 
@@ -110,10 +110,12 @@ def train(
                         break
                     if run.checkpoint_is_due():
                         run.save()
-                if run.step % run.epoch_steps == 0:
+                stopped, validated = stop.is_set(), run.validation_is_due()
+                if validated:
                     _write(log, run.step, run.choose_best())
-                run.save()
-                if stop.is_set():
+                if validated or stopped:
+                    run.save()
+                if stopped:
                     break
         finished = run.step == run.progress.total_steps
         return TrainOutcome("finished" if finished else "stopped", run.progress, _chosen_by(shards))
@@ -174,13 +176,19 @@ class Run:
         self.progress = replace(self.progress, step=self.step + 1)
         return numbers
 
+    def validation_is_due(self) -> bool:
+        """Whether an epoch has just ended after which the model is validated, and a checkpoint written."""
+        epochs, more_steps = divmod(self.step, self.epoch_steps)
+        chosen = epochs % self.config.validate_epochs == 0 or epochs == self.config.epochs
+        return more_steps == 0 and chosen
+
     def checkpoint_is_due(self) -> bool:
-        """Whether `checkpoint_steps` asks for a checkpoint within the epoch."""
+        """Whether `checkpoint_steps` asks for a checkpoint that no validation brings."""
         every = self.settings.checkpoint_steps
-        return every is not None and self.step % every == 0 and self.step % self.epoch_steps != 0
+        return every is not None and self.step % every == 0 and not self.validation_is_due()
 
     def choose_best(self) -> Report:
-        """At an epoch's end: R@1 on val chooses, the earlier of equals; without val the last is best."""
+        """R@1 on val chooses, the earlier of equals; without val the last is best."""
         if self.validation is None:
             self.progress = replace(self.progress, best_step=self.step)
             return {}

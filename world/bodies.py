@@ -8,6 +8,7 @@ import gzip
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -113,7 +114,8 @@ def load_bodies() -> BodyData:
     path = cache_folder() / f"bodies-{PACK_VERSION}.npz"
     try:
         return _unpack(path)
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile):  # not there yet, or damaged: made anew
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error):
+        # Not there yet, or damaged: made anew.
         packed = _pack(_source())
     part = path.with_name(f"{path.name}.{os.getpid()}")
     try:
@@ -171,7 +173,7 @@ def _pack(folder: Path) -> dict[str, np.ndarray]:
 
 
 def _unpack(path: Path) -> BodyData:
-    with np.load(path) as packed:
+    with path.open("rb") as file, np.load(file) as packed:
         names = [str(name) for name in packed["bones"]]
         bones = tuple(
             Bone(name, int(parent), packed[f"head/{name}"], packed[f"tail/{name}"])

@@ -3,9 +3,10 @@
 import numpy as np
 
 from world.cuts import Piece
+from world.hats import cap, woolly_hat
 from world.meshes import Material, Reals
 from world.people import CLOTH, Look
-from world.things import backpack, band, cap, handbag, shoulder_bag, woolly_hat
+from world.things import backpack, band, handbag, shoulder_bag
 from world.wardrobe import Wardrobe
 
 ALONG = np.array([[0, 0, 1], [0, 1, 0], [-1, 0, 0]], dtype=np.float32)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -101,7 +102,7 @@ def make_world(world: World, out: Path, workers: int | None = None, progress: Pr
 
 def is_made(out: Path) -> bool:
     """Whether a folder holds a whole world."""
-    return (out / NOTE).is_file() and bool(json.loads((out / NOTE).read_text()).get("done"))
+    return (out / NOTE).is_file() and bool(_read_note(out)["done"])
 
 
 def read_truth(out: Path, table: str) -> pa.Table:
@@ -118,7 +119,7 @@ def picture_path(out: Path, name: str) -> Path:
 
 def _claim(out: Path, world: World) -> None:
     if (out / NOTE).is_file():
-        theirs = json.loads((out / NOTE).read_text())["world"]
+        theirs = _read_note(out)["world"]
         mine = json.loads(json.dumps(asdict(world)))
         for name in mine:
             if theirs.get(name) != mine[name]:
@@ -126,9 +127,20 @@ def _claim(out: Path, world: World) -> None:
     elif out.is_file() or (out.is_dir() and any(out.iterdir())):
         raise FolderError(f"{out}: is not empty and holds no made world; take another folder")
     else:
-        (out / "pictures").mkdir(parents=True)
-        (out / "parts").mkdir()
+        out.mkdir(parents=True, exist_ok=True)
         _note(out, world, done=False)
+    for name in ("pictures", "parts"):
+        (out / name).mkdir(exist_ok=True)
+
+
+def _read_note(out: Path) -> Mapping[str, Any]:
+    try:
+        note = json.loads((out / NOTE).read_text())
+    except ValueError:
+        note = None
+    if not isinstance(note, dict) or not {"world", "done"} <= note.keys():
+        raise FolderError(f"{out / NOTE}: is no note of a made world; take another folder")
+    return note
 
 
 def _draw(plans: list[Plan], supersample: int, workers: int | None) -> Iterator[Take]:

@@ -133,8 +133,8 @@ def _shot(kind: Kind, person: Identity, rng: np.random.Generator) -> Shot:
         return Shot(person, str(rng.choice(POSES)), rng.uniform(0.6, 1.8), rng.uniform(-180, 180))
     if kind is Kind.PROFILE:
         return Shot(person, "standing", 0.0, float(rng.choice([-1, 1]) * rng.uniform(85, 95)))
-    turn = 40 if kind is Kind.CUT_OFF else 70  # broad shoulders make a broad box
-    yaw = rng.uniform(-turn, turn) if rng.random() < 0.75 else rng.uniform(165, 195)
+    turn = 40 if kind is Kind.CUT_OFF else 62  # broad shoulders make a broad box
+    yaw = rng.uniform(-turn, turn) if rng.random() < 0.75 else rng.uniform(168, 184)
     return Shot(person, str(rng.choice(POSES)), rng.uniform(0.5, 0.8), float(yaw))
 
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 from PIL import Image
 
 from pipeline.shards import DONE, SPLITS, STATISTICS, encode_shard, shard_name, shard_schema
-from world.folder import picture_path, read_truth
+from world.folder import FolderError, picture_path, read_truth
 from world.pictures import encode_jpeg
 from world.truth import Kind
 
@@ -38,9 +38,7 @@ def write_shards(world: Path, out: Path, seed: int) -> int:
         row["split"] = splits[row["identity"]]
     # Shuffled within each split by key, so that a shard is no run of one identity.
     rows.sort(key=lambda row: (SPLITS.index(row["split"]), hashlib.sha256(row["key"].encode()).digest()))
-    out.mkdir(parents=True, exist_ok=True)
-    for old in out.glob("webperson-*.parquet"):
-        old.unlink()
+    _clear(out)
     count = -(-len(rows) // ROWS_PER_SHARD)
     for index in range(count):
         chunk = rows[index * ROWS_PER_SHARD : (index + 1) * ROWS_PER_SHARD]
@@ -69,6 +67,17 @@ def split_identities(identities: Iterable[int], val: float, test: float, seed: i
         number: "test" if place < tests else "val" if place < tests + vals else "train"
         for place, number in enumerate(shuffled)
     }
+
+
+def _clear(out: Path) -> None:
+    """Make the folder, or empty it of older shards; the done-marker goes first."""
+    out.mkdir(parents=True, exist_ok=True)
+    ours = {out / DONE, out / STATISTICS, *out.glob("webperson-*.parquet")}
+    for path in sorted(out.iterdir()):
+        if path not in ours:
+            raise FolderError(f"{path}: is no shard; take another folder")
+    for path in sorted(ours):
+        path.unlink(missing_ok=True)
 
 
 def _rows(world: Path) -> Iterator[dict[str, Any]]:

@@ -37,7 +37,7 @@ class Take:
 def take(plan: Plan, supersample: int = 1) -> Take:
     """Draw a plan. Raises world.bodies.BodyDataMissingError without body data."""
     rng = np.random.default_rng([*plan.seed, 0x7A])
-    figures = [_place(shot, owner, rng) for owner, shot in enumerate(plan.shots)]
+    figures = [place(shot, owner, rng) for owner, shot in enumerate(plan.shots)]
     camera = _camera(plan, figures, rng)
     scene = backdrop(plan.background, plan.width_px, plan.height_px, _horizon(camera), rng)
     drawing = None
@@ -52,7 +52,7 @@ def take(plan: Plan, supersample: int = 1) -> Take:
     return Take(jpeg, _picture(plan, jpeg, len(persons)), persons)
 
 
-def _place(shot: Shot, owner: int, rng: np.random.Generator) -> Figure:
+def place(shot: Shot, owner: int, rng: np.random.Generator) -> Figure:
     """The figure of a shot where it stands."""
     data = load_bodies()
     height = float(np.random.default_rng([shot.identity.number, 0xB0]).uniform(-1, 1))

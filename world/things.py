@@ -1,17 +1,14 @@
-"""What people of the made world carry and wear on their heads: bags, straps and hats, as closed meshes.
+"""Straps and bags of the made world, and the closed meshes that they are made of.
 
-Sizes are metres. Material 0 is the thing itself, 1 its trim (straps, zips, visor). Every part is closed and
-faces outwards; parts of one thing may run into each other.
+Sizes are metres. Material 0 is the thing itself, 1 its trim (straps, zips). Every part is closed and faces
+outwards; parts of one thing may run into each other. Things are no part of a person: their owner is −1.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-from world.meshes import Ints, Mesh, merge, vertex_normals
-
-Reals = npt.NDArray[np.floating]
+from world.meshes import Mesh, Reals, merge, vertex_normals
 
 MAIN, TRIM = 0, 1
 Size = tuple[float, float, float]
@@ -33,70 +30,67 @@ def superellipsoid(
     centre_m: Reals | Sequence[float] = (0, 0, 0),
     taper: float = 0.0,
     material: int = MAIN,
-    owner: int = -1,
 ) -> Mesh:
     """A rounded box of `size_m` round `centre_m`: an ellipsoid at exponents (1, 1), a box towards 0.
 
     The first exponent shapes it from pole to pole (along y), the second around. `segments`: around, and from
-    pole to pole. `taper` makes its top narrower than its bottom, along x, by this share. Raises ValueError
-    for sizes or exponents not above 0, and for fewer than (3, 2) segments.
+    pole to pole. `taper` makes its top narrower than its bottom, along x, by this share.
     """
-    if min(size_m) <= 0 or min(exponents) <= 0:
-        raise ValueError(f"superellipsoid: size {size_m} and exponents {exponents} must be above 0")
     around, along = segments
-    if around < 3 or along < 2:
-        raise ValueError(f"superellipsoid: {segments} segments are fewer than (3, 2)")
     longitude = np.arange(around) * (2 * np.pi / around)
     latitude = np.linspace(-np.pi / 2, np.pi / 2, along + 1)[1:-1, None]
     ring = _power(np.cos(latitude), exponents[0])
-    height = np.broadcast_to(_power(np.sin(latitude), exponents[0]), (along - 1, around))
-    unit = np.stack(
-        [
-            ring * _power(np.sin(longitude), exponents[1]),
-            height,
-            ring * _power(np.cos(longitude), exponents[1]),
-        ],
-        axis=2,
-    )
-    poles = np.array([[0, -1, 0], [0, 1, 0]])
-    points = np.concatenate([unit.reshape(-1, 3), poles]) * (np.asarray(size_m) / 2)
+    x, z = (ring * _power(turn(longitude), exponents[1]) for turn in (np.sin, np.cos))
+    y = np.broadcast_to(_power(np.sin(latitude), exponents[0]), x.shape)
+    poles = [[0, -1, 0], [0, 1, 0]]
+    points = np.concatenate([np.stack([x, y, z], axis=2).reshape(-1, 3), poles]) * (np.asarray(size_m) / 2)
     points[:, 0] *= 1 - taper * (0.5 + points[:, 1] / size_m[1])
     points[:, 0] *= size_m[0] / 2 / np.abs(points[:, 0]).max()
-    return _mesh(points + np.asarray(centre_m), _globe(around, along - 1), material, owner)
+    points += centre_m
+    return sweep(points[:-2].reshape(along - 1, around, 3), material, poles=points[-2:])
 
 
-def band(
-    points: Reals,
-    normals: Reals,
-    width_m: float,
-    thickness_m: float,
-    *,
-    closed: bool = False,
-    material: int = TRIM,
-    owner: int = -1,
-) -> Mesh:
+def band(points: Reals, normals: Reals, width_m: float, thickness_m: float, *, closed: bool = False) -> Mesh:
     """A flat strap along a curve through control points [N, 3], lying on them with its underside.
 
-    `normals` [N, 3] point away from what it lies on (any length). `closed` joins the last point to the first.
-    Raises ValueError for shapes that differ, fewer than 2 (closed: 3) points, points that repeat, widths not
-    above 0, or a normal that runs along the strap.
+    `normals` [N, 3] point away from what it lies on (any length, never along the strap). `closed` joins the
+    last point to the first.
     """
-    if points.shape != normals.shape or points.ndim != 2 or points.shape[1] != 3:
-        raise ValueError(f"band: points {points.shape} and normals {normals.shape} must both be [N, 3]")
-    if len(points) < (3 if closed else 2):
-        raise ValueError(f"band: {len(points)} points are too few")
-    if min(width_m, thickness_m) <= 0:
-        raise ValueError(f"band: width {width_m} and thickness {thickness_m} must be above 0")
     curve, along, outward = _curve(points.astype(np.float64), normals.astype(np.float64), closed)
-    outward -= along * (outward * along).sum(axis=1, keepdims=True)
-    length = np.linalg.norm(outward, axis=1, keepdims=True)
-    if length.min() < 1e-6:
-        raise ValueError(f"band: a normal runs along the strap, near point {curve[length.argmin()].round(3)}")
-    outward /= length
+    along = _unit(along)
+    outward = _unit(outward - along * (outward * along).sum(axis=1, keepdims=True))
     aside = np.cross(along, outward) * (width_m / 2)
     top = curve + outward * thickness_m
     sections = np.stack([curve - aside, top - aside, top + aside, curve + aside], axis=1)
-    return _sweep(sections, closed, material, owner)
+    return sweep(sections, TRIM, closed=closed)
+
+
+def sweep(rings: Reals, material: int, *, closed: bool = False, poles: Reals | None = None) -> Mesh:
+    """A tube through rings [N, K, 3] that turn right-handed about the way.
+
+    It is `closed` to a loop, or its ends meet `poles` [2, 3], or they are flat.
+    """
+    count, around = rings.shape[:2]
+    here = np.arange(around)
+    there = (here + 1) % around
+    start = np.arange(count if closed else count - 1)[:, None] * around
+    after, last = (start + around) % (count * around), (count - 1) * around
+    corners = [start + here, start + there, after + there, start + here, after + there, after + here]
+    faces = [np.stack(np.broadcast_arrays(*corners), axis=-1).reshape(-1, 3)]
+    points = rings.reshape(-1, 3)
+    if poles is not None:
+        south, north = np.full(around, len(points)), np.full(around, len(points) + 1)
+        points = np.concatenate([points, poles])
+        faces += [
+            np.stack([south, there, here], axis=1),
+            np.stack([north, last + here, last + there], axis=1),
+        ]
+    elif not closed:
+        fan = np.stack([0 * here, here, there], axis=1)[1:-1]
+        faces += [fan[:, ::-1], fan + last]
+    at, face = points.astype(np.float32), np.concatenate(faces).astype(np.int32)
+    number, nobody = np.full(len(face), material, np.int32), np.full(len(face), -1, np.int32)
+    return Mesh(at, vertex_normals(at, face), rest=at, faces=face, material=number, owner=nobody)
 
 
 def backpack() -> Mesh:
@@ -107,27 +101,17 @@ def backpack() -> Mesh:
     """
     width, height, depth = BACKPACK_M
     body, pocket = 0.74 * depth, 0.5 * depth
-    zip_z = -0.42 * body
-    return merge(
-        [
-            superellipsoid((width, height, body), (0.45, 0.4), centre_m=(0, 0, -body / 2)),
-            superellipsoid(
-                (0.74 * width, 0.46 * height, pocket),
-                (0.45, 0.4),
-                (16, 8),
-                centre_m=(0, -0.2 * height, pocket / 2 - depth),
-            ),
-            # A piping that stands out all round, where the pack opens.
-            superellipsoid(
-                (width + 0.008, height + 0.008, 0.012),
-                (0.45, 0.4),
-                (20, 10),
-                centre_m=(0, 0, zip_z),
-                material=TRIM,
-            ),
-            _handle((0, height / 2 - 0.01, -0.25 * body), 0.07, 0.04, 0.02),
-        ]
-    )
+    round_ = (0.45, 0.4)
+    low = (0, -0.2 * height, pocket / 2 - depth)
+    # A piping that stands out all round, where the pack opens.
+    piping = (width + 0.008, height + 0.008, 0.012)
+    parts = [
+        superellipsoid((width, height, body), round_, centre_m=(0, 0, -body / 2)),
+        superellipsoid((0.74 * width, 0.46 * height, pocket), round_, (16, 8), centre_m=low),
+        superellipsoid(piping, round_, centre_m=(0, 0, -0.42 * body), material=TRIM),
+        _handle((0, height / 2 - 0.01, -0.25 * body), 0.07, 0.04, 0.02),
+    ]
+    return merge(parts)
 
 
 def handbag() -> Mesh:
@@ -139,20 +123,14 @@ def handbag() -> Mesh:
     width, height, depth = HANDBAG_M
     body = superellipsoid(HANDBAG_M, (0.35, 0.35), centre_m=(0, -GRIP_M - height / 2, 0), taper=0.3)
     zip_y = -GRIP_M - 0.2 * height
-    there = body.points[body.points[:, 1] > zip_y]
-    return merge(
-        [
-            body,
-            superellipsoid(  # a flat belt that stands out a little
-                (2 * float(there[:, 0].max()) + 0.01, 0.014, depth + 0.006),
-                (0.3, 0.35),
-                (20, 4),
-                centre_m=(0, zip_y, 0),
-                material=TRIM,
-            ),
-            _handle((0, -GRIP_M - 0.01, 0), 0.5 * width, GRIP_M + 0.01, 0.028),
-        ]
-    )
+    there = float(body.points[body.points[:, 1] > zip_y, 0].max())
+    belt = (2 * there + 0.01, 0.014, depth + 0.006)  # stands out a little
+    parts = [
+        body,
+        superellipsoid(belt, (0.3, 0.35), (20, 4), centre_m=(0, zip_y, 0), material=TRIM),
+        _handle((0, -GRIP_M - 0.01, 0), 0.5 * width, GRIP_M + 0.01, 0.028),
+    ]
+    return merge(parts)
 
 
 def shoulder_bag() -> Mesh:
@@ -162,160 +140,14 @@ def shoulder_bag() -> Mesh:
     along z.
     """
     width, height, depth = SHOULDER_BAG_M
-    flap_z = depth / 2 - 0.012
-    return merge(
-        [
-            superellipsoid(SHOULDER_BAG_M, (0.35, 0.35), centre_m=(0, -height / 2, 0)),
-            superellipsoid(
-                (0.9 * width, 0.55 * height, 0.036),
-                (0.3, 0.3),
-                (16, 8),
-                centre_m=(0, -0.33 * height, flap_z),
-            ),
-            superellipsoid(
-                (0.05, 0.05, 0.02),
-                (0.5, 0.5),
-                (12, 6),
-                centre_m=(0, -0.58 * height, depth / 2),
-                material=TRIM,
-            ),
-        ]
-    )
-
-
-def cap(head: Reals, owner: int = -1, margin_m: float = 0.012) -> Mesh:
-    """A cap with a visor over a head, in the head's own coordinates (y up, the face to +z).
-
-    `head`: points [H, 3] of what it must cover, the skull or skull and short hair; those below its rim do not
-    count. None of the others comes nearer to the outside than about `margin_m`. Raises ValueError for fewer
-    than 4 points.
-    """
-    centre, half = _dome_size(head, 0.66, 0.9, margin_m)
-    angle = np.linspace(-1.15, 1.15, 15)
-    inner = np.stack([half[0] * np.sin(angle), 0 * angle, half[2] * np.cos(angle)], axis=1)
-    reach = (0.42 * half[2] + 0.03) * np.cos(angle / 1.15 * np.pi / 2) + 0.004
-    out = np.stack([0.45 * np.sin(angle), np.full_like(angle, -0.25), np.cos(angle) ** 0.5], axis=1)
-    rim = np.array([0, 0.006, 0])
-    # Begins inside the dome, so that no gap opens between the two.
-    near, far = 0.94 * inner + rim, inner + rim + out * reach[:, None]
-    low = np.array([0, -0.006, 0])
-    visor = np.stack([near, far, far + low, near + low], axis=1) + centre
-    button = superellipsoid(
-        (0.02, 0.012, 0.02), (1, 1), (8, 4), centre_m=centre + half * [0, 1, 0], material=TRIM, owner=owner
-    )
-    return merge([_dome(centre, half, 0.9, owner), _sweep(visor, False, TRIM, owner), button])
-
-
-def woolly_hat(head: Reals, owner: int = -1, margin_m: float = 0.014, *, pompom: bool = True) -> Mesh:
-    """A knitted hat with a rolled brim, down to the ears; arguments and errors as for `cap`.
-
-    The brim and the pompom are trim.
-    """
-    centre, half = _dome_size(head, 0.82, 0.8, margin_m)
-    around = np.arange(28) * (2 * np.pi / 28)
-    out = np.stack([np.sin(around), 0 * around, np.cos(around)], axis=1)[:, None]
-    round_ = np.arange(8) * (2 * np.pi / 8)
-    thick = np.array([0.011, 0.026])
-    # A ring with an oval section; the dome's rim runs through its middle.
-    section = (
-        out * (thick[0] * np.cos(round_))[:, None]
-        + np.array([0, -1, 0]) * (thick[1] * np.sin(round_))[:, None]
-    )
-    brim = _sweep(section + out * half * [1, 0, 1] + centre + [0, thick[1] * 0.6, 0], True, TRIM, owner)
-    parts = [_dome(centre, half, 0.8, owner), brim]
-    if pompom:
-        top = centre + (half + 0.018) * [0, 1, 0]
-        parts.append(
-            superellipsoid((0.06, 0.055, 0.06), (1, 1), (14, 8), centre_m=top, material=TRIM, owner=owner)
-        )
+    flap, button = (0.9 * width, 0.55 * height, 0.036), (0.05, 0.05, 0.02)
+    over, on = (0, -0.33 * height, depth / 2 - 0.012), (0, -0.58 * height, depth / 2)
+    parts = [
+        superellipsoid(SHOULDER_BAG_M, (0.35, 0.35), centre_m=(0, -height / 2, 0)),
+        superellipsoid(flap, (0.3, 0.3), (16, 8), centre_m=over),
+        superellipsoid(button, (0.5, 0.5), (12, 6), centre_m=on, material=TRIM),
+    ]
     return merge(parts)
-
-
-def _power(values: Reals, exponent: float) -> Reals:
-    signed: Reals = np.sign(values) * np.abs(values) ** exponent
-    return signed
-
-
-def _mesh(points: Reals, faces: Ints, material: int, owner: int) -> Mesh:
-    points, faces = points.astype(np.float32), faces.astype(np.int32)
-    return Mesh(
-        points=points,
-        normals=vertex_normals(points, faces),
-        rest=points,
-        faces=faces,
-        material=np.full(len(faces), material, dtype=np.int32),
-        owner=np.full(len(faces), owner, dtype=np.int32),
-    )
-
-
-def _tube(rings: int, around: int, closed: bool) -> Ints:
-    """Faces [F, 3] between neighbouring rings of `around` points each; rings turn right-handed about the way
-    from one to the next."""
-    ring = np.arange(rings if closed else rings - 1)[:, None] * around
-    after = (ring + around) % (rings * around)
-    here = np.arange(around)
-    there = (here + 1) % around
-    corners = [ring + here, ring + there, after + there, ring + here, after + there, after + here]
-    return np.stack(np.broadcast_arrays(*corners), axis=-1).reshape(-1, 3)
-
-
-def _globe(around: int, rings: int) -> Ints:
-    """Faces of rings from bottom to top, and of the two poles that follow them as points."""
-    here = np.arange(around)
-    there = (here + 1) % around
-    south, north = rings * around, rings * around + 1
-    last = (rings - 1) * around
-    low = np.stack([np.full(around, south), there, here], axis=1)
-    high = np.stack([np.full(around, north), last + here, last + there], axis=1)
-    return np.concatenate([_tube(rings, around, closed=False), low, high])
-
-
-def _sweep(sections: Reals, closed: bool, material: int, owner: int) -> Mesh:
-    """A tube through outlines [N, K, 3] that turn right-handed about the way; open ends are capped."""
-    rings, around = sections.shape[:2]
-    faces = [_tube(rings, around, closed)]
-    if not closed:
-        fan = np.stack([np.zeros(around - 2), np.arange(1, around - 1), np.arange(2, around)], axis=1).astype(
-            int
-        )
-        faces += [fan[:, ::-1], fan + (rings - 1) * around]
-    return _mesh(sections.reshape(-1, 3), np.concatenate(faces), material, owner)
-
-
-def _curve(points: Reals, normals: Reals, closed: bool, steps: int = 8) -> tuple[Reals, Reals, Reals]:
-    """Centripetal Catmull-Rom through the points: places, unit tangents and normals between, each [M, 3]."""
-    if closed:  # two neighbours more on either side, cut off again by the range of pieces
-        points, normals = (np.concatenate([each[-1:], each, each[:2]]) for each in (points, normals))
-    chords = np.diff(points, axis=0)
-    knots = np.sqrt(np.linalg.norm(chords, axis=1))[:, None]
-    if knots.min() < 1e-4:
-        raise ValueError(f"band: point {int(knots.argmin())} repeats")
-    slopes = chords / knots
-    inner = (slopes[:-1] * knots[1:] + slopes[1:] * knots[:-1]) / (knots[:-1] + knots[1:])
-    tangents = np.concatenate([slopes[:1], inner, slopes[-1:]])
-    pieces = range(1, len(chords) - 1) if closed else range(len(chords))
-    place, along, outward = [], [], []
-    for piece in pieces:
-        last = not closed and piece == len(chords) - 1
-        t = (np.arange(steps + last) / steps)[:, None]
-        start, end = points[piece], points[piece + 1]
-        leave, arrive = tangents[piece] * knots[piece], tangents[piece + 1] * knots[piece]
-        place.append(
-            (1 + 2 * t) * (1 - t) ** 2 * start
-            + t * (1 - t) ** 2 * leave
-            + t**2 * (3 - 2 * t) * end
-            + t**2 * (t - 1) * arrive
-        )
-        along.append(
-            6 * t * (1 - t) * (end - start) + (1 - t) * (1 - 3 * t) * leave + t * (3 * t - 2) * arrive
-        )
-        outward.append((1 - t) * normals[piece] + t * normals[piece + 1])
-    tangent = np.concatenate(along)
-    return (
-        np.concatenate(place),
-        tangent / np.linalg.norm(tangent, axis=1, keepdims=True),
-        np.concatenate(outward),
-    )
 
 
 def _handle(foot: Sequence[float], span_m: float, rise_m: float, width_m: float) -> Mesh:
@@ -327,35 +159,36 @@ def _handle(foot: Sequence[float], span_m: float, rise_m: float, width_m: float)
     return band(points.astype(np.float32), outward.astype(np.float32), width_m, thick)
 
 
-def _dome_size(head: Reals, depth: float, shape: float, margin_m: float) -> tuple[Reals, Reals]:
-    """Centre [3] and half axes [3] of half a superellipsoid over a head, `depth` head widths deep.
+def _curve(points: Reals, normals: Reals, closed: bool) -> tuple[Reals, Reals, Reals]:
+    """Centripetal Catmull-Rom through the points: places, tangents and normals between, each [M, 3]."""
+    if closed:  # neighbours more on either side, cut off again
+        points, normals = (np.concatenate([each[-1:], each, each[:2]]) for each in (points, normals))
+    pieces = slice(1, -1) if closed else slice(None)
+    knots = np.sqrt(np.linalg.norm(np.diff(points, axis=0), axis=1))[:, None]
+    slopes = np.diff(points, axis=0) / knots
+    inner = (slopes[:-1] * knots[1:] + slopes[1:] * knots[:-1]) / (knots[:-1] + knots[1:])
+    tangents = np.concatenate([slopes[:1], inner, slopes[-1:]])
+    start, end = points[:-1][pieces, None], points[1:][pieces, None]
+    leave, arrive = (tangents[:-1] * knots)[pieces, None], (tangents[1:] * knots)[pieces, None]
+    t = np.linspace(0, 1, 9)[:, None]
+    place = (1 + 2 * t) * (1 - t) ** 2 * start + t * (1 - t) ** 2 * leave
+    place = place + t**2 * (3 - 2 * t) * end + t**2 * (t - 1) * arrive
+    along = 6 * t * (1 - t) * (end - start) + (1 - t) * (1 - 3 * t) * leave + t * (3 * t - 2) * arrive
+    outward = (1 - t) * normals[:-1][pieces, None] + t * normals[1:][pieces, None]
 
-    `shape` is its exponent from pole to pole.
-    """
-    if head.ndim != 2 or head.shape[1] != 3 or len(head) < 4:
-        raise ValueError(f"head: points of shape {head.shape} are not [H, 3] with at least 4")
-    top = head[:, 1].max()
-    # Measured above the ears, so that neither they nor a neck count.
-    rim = top - depth * np.ptp(head[head[:, 1] > top - 0.1, 0])
-    covered = head[head[:, 1] >= rim].astype(np.float64)
-    low, high = covered.min(axis=0), covered.max(axis=0)
-    centre = np.array([(low[0] + high[0]) / 2, rim, (low[2] + high[2]) / 2])
-    half = np.array([(high[0] - low[0]) / 2, top - rim, (high[2] - low[2]) / 2])
-    # The extents alone leave what is between the axes outside: it grows until all is within.
-    x, y, z = ((covered - centre) / half).T
-    level = (x**2 + z**2) ** (1 / shape) + np.abs(y) ** (2 / shape)
-    return centre, half * level.max() ** (shape / 2) + margin_m
+    def joined(each: Reals) -> Reals:
+        """A piece begins where the one before ends; that place counts once."""
+        rows = each[:, :-1].reshape(-1, 3)
+        return rows if closed else np.concatenate([rows, each[-1, -1:]])
+
+    return joined(place), joined(along), joined(outward)
 
 
-def _dome(centre: Reals, half: Reals, shape: float, owner: int) -> Mesh:
-    """The upper half of a superellipsoid, closed below and a little drawn in at its hem."""
-    around, rings = 28, 8
-    longitude = np.arange(around) * (2 * np.pi / around)
-    latitude = np.linspace(0, np.pi / 2, rings + 1)[:-1]
-    radius = np.concatenate([[0.96], np.cos(latitude) ** shape])[:, None]
-    height = np.concatenate([[-0.03], np.sin(latitude) ** shape])[:, None]
-    ring = np.stack(
-        np.broadcast_arrays(radius * np.sin(longitude), height, radius * np.cos(longitude)), axis=2
-    )
-    points = np.concatenate([ring.reshape(-1, 3), [[0, -0.03, 0], [0, 1, 0]]]) * half + centre
-    return _mesh(points, _globe(around, rings + 1), MAIN, owner)
+def _power(values: Reals, exponent: float) -> Reals:
+    signed: Reals = np.sign(values) * np.abs(values) ** exponent
+    return signed
+
+
+def _unit(vectors: Reals) -> Reals:
+    unit: Reals = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return unit

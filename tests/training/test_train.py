@@ -144,6 +144,51 @@ def test_the_val_split_chooses_the_best_epoch(shards: Path, undisturbed: Path) -
     assert "val split" in outcome.chosen_by
 
 
+def test_only_every_second_epoch_and_the_last_are_validated_and_kept_and_the_weights_are_the_same(
+    shards: Path, tmp_path: Path
+) -> None:
+    kept: dict[int, list[str]] = {}
+
+    def on_step(step: int, _total: int, _report: Report) -> None:
+        kept[step] = [folder.name for folder in checkpoints(tmp_path / "seldom")]
+
+    settings = ON_CPU.model_copy(update={"checkpoint_steps": None})
+    train(toy_config(epochs=3, validate_epochs=2), shards, tmp_path / "seldom", settings, on_step)
+    assert [kept[step] for step in (6, 7)] == [[], ["step-00000006"]]
+    lines = [json.loads(line) for line in (tmp_path / "seldom" / LOG).read_text().splitlines()]
+    assert [line["step"] for line in lines if "val_r1" in line] == [6, 9]
+    train(toy_config(epochs=3), shards, tmp_path / "each", settings)
+    seldom, each = (checkpoints(tmp_path / name)[-1] / WEIGHTS for name in ("seldom", "each"))
+    assert seldom.read_bytes() == each.read_bytes()
+
+
+@pytest.mark.parametrize("step", [2, 3])  # within an epoch that is not validated, and at its end
+def test_a_run_stopped_between_validations_goes_on_from_there(
+    shards: Path, tmp_path: Path, step: int
+) -> None:
+    def on_step(done: int, _total: int, _report: Report) -> None:
+        if done == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    config = CONFIG.model_copy(update={"validate_epochs": 2})
+    settings = ON_CPU.model_copy(update={"checkpoint_steps": None})
+    train(config, shards, tmp_path / "undisturbed", settings)
+    assert train(config, shards, tmp_path / "stopped", settings, on_step).state == "stopped"
+    assert [folder.name for folder in checkpoints(tmp_path / "stopped")] == [f"step-{step:08d}"]
+    assert train(config, shards, tmp_path / "stopped", settings, crash_at(step, Crash())).state == "finished"
+    assert_same_run(tmp_path / "stopped", tmp_path / "undisturbed")
+
+
+def test_checkpoint_steps_count_at_the_end_of_an_epoch_that_is_not_validated(
+    shards: Path, tmp_path: Path
+) -> None:
+    config = CONFIG.model_copy(update={"validate_epochs": 2})
+    settings = ON_CPU.model_copy(update={"checkpoint_steps": 3})
+    with pytest.raises(Crash):
+        train(config, shards, tmp_path, settings, crash_at(4, Crash()))
+    assert [folder.name for folder in checkpoints(tmp_path)] == ["step-00000003"]
+
+
 def test_without_a_val_split_the_last_epoch_is_used_and_said(tmp_path: Path) -> None:
     shards = write_outfits(tmp_path / "shards", {"train": 4, "test": 4})
     outcome = train(toy_config(epochs=2), shards, tmp_path / "run", ON_CPU)

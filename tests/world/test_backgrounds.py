@@ -5,9 +5,9 @@ import importlib.util
 import numpy as np
 import pytest
 
-from world import backgrounds
 from world.backgrounds import BACKGROUNDS, backdrop
 from world.photographs import PhotographMissingError
+from world.surfaces import draw_frame, photograph, texture
 
 each_background = pytest.mark.parametrize("name", BACKGROUNDS)
 OF_PHOTOGRAPHS = ("brick", "gravel", "grass", "wood", "rocket")
@@ -52,19 +52,10 @@ def test_two_draws_differ_in_more_than_brightness(name: str) -> None:
     assert np.corrcoef(one, other)[0, 1] < 0.98
 
 
-@pytest.mark.parametrize("open_air", [True, False])
-@pytest.mark.parametrize("horizon", [-0.5, 0.0, 0.2, 0.37])
-def test_the_feet_stand_on_ground_before_any_wall(horizon: float, open_air: bool) -> None:
-    for seed in range(20):
-        frame = backgrounds._frame(256, 512, horizon * 512, open_air, np.random.default_rng(seed))
-        assert horizon * 512 < frame.foot_px < 0.7 * 512
-        assert open_air or frame.foot_px > 0.3 * 512
-
-
 def test_the_ground_begins_where_the_frame_says() -> None:
     """The shade along the foot of a wall: the darkest row of a plain room stands just below it."""
     for seed in range(6):
-        frame = backgrounds._frame(128, 256, 40, False, np.random.default_rng(seed))
+        frame = draw_frame(128, 256, 40, False, np.random.default_rng(seed))
         rows = drawn("room", seed).astype(float).mean(axis=(1, 2))
         steps = np.abs(np.diff(rows))
         assert abs(int(steps[: frame.foot_px + 4].argmax()) + 1 - frame.foot_px) <= 3
@@ -78,39 +69,6 @@ def test_the_ground_of_an_open_place_begins_below_the_horizon_asked_for() -> Non
         assert (blue_over_green[horizon + 16 :] < -12).all()
 
 
-def test_slabs_grow_towards_the_camera() -> None:
-    frame = backgrounds._Frame(256, 512, 100.0, 130)
-    across, away = frame.ground()
-    assert across.shape == (512 - 130, 256)
-    assert (np.diff(away[:, 0]) < 0).all()
-    assert (np.diff(np.ptp(across, axis=1)) < 0).all()
-
-
-def test_someone_seven_metres_away_has_the_stated_height_in_metres_a_pixel() -> None:
-    """1.7 m fill 0.88 of the height at row 0.93 · height."""
-    across, away = backgrounds._Frame(256, 512, 100.0, 130).ground()
-    row = round(0.93 * 512) - 130
-    assert away[row, 0] == pytest.approx(7, rel=0.01)
-    assert (across[row, 1] - across[row, 0]) * 0.88 * 512 == pytest.approx(1.7, rel=0.01)
-
-
-def test_a_wall_has_the_scale_of_the_ground_at_its_foot() -> None:
-    frame = backgrounds._Frame(256, 512, 100.0, 130)
-    across, _ = frame.ground()
-    assert frame.metres_per_px() == pytest.approx(float(across[0, 1] - across[0, 0]), rel=1e-4)
-
-
-def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="background: 'beach' is none of brick, "):
-        drawn("beach")
-
-
-@pytest.mark.parametrize(("width", "height", "field"), [(0, 9, "width_px: 0"), (9, -1, "height_px: -1")])
-def test_an_impossible_size_is_refused_by_name(width: int, height: int, field: str) -> None:
-    with pytest.raises(ValueError, match=field):
-        drawn("room", width=width, height=height)
-
-
 @each_background
 def test_without_scikit_image_only_backgrounds_of_photographs_fail(
     name: str, monkeypatch: pytest.MonkeyPatch
@@ -119,8 +77,8 @@ def test_without_scikit_image_only_backgrounds_of_photographs_fail(
     monkeypatch.setattr(
         "world.photographs.find_spec", lambda package: None if package == "skimage" else find_spec(package)
     )
-    backgrounds._photograph.cache_clear()
-    backgrounds._texture.cache_clear()
+    photograph.cache_clear()
+    texture.cache_clear()
     if name in OF_PHOTOGRAPHS:
         with pytest.raises(PhotographMissingError, match="skimage: not installed"):
             drawn(name)

@@ -4,79 +4,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from world.camera import Camera
-from world.meshes import Floats, Material, Mesh, merge
-from world.shading import BAND_M, Drawing, Light, decode, draw, encode, finish
-
-WIDTH, HEIGHT = 96, 80
-CAMERA = Camera((0.0, 1.0, 5.0), 0.0, WIDTH, HEIGHT, 150.0, (48.0, 40.0))
-GREY = Material((128, 128, 128))
-CLOSE = CAMERA.scaled(4)
-BACKDROP = np.full((HEIGHT, WIDTH, 3), 150, np.uint8)
-
-
-def light(x: float = 0.0, y: float = 1.0, z: float = 0.0, sun: float = 0.7, sky: float = 0.3) -> Light:
-    length = float(np.sqrt(x * x + y * y + z * z))
-    return Light((x / length, y / length, z / length), sun, sky)
-
-
-FRONT = light(0, 0.5, 1)
-
-
-def sphere(centre: tuple[float, float, float], radius: float, material: int = 0, owner: int = 0) -> Mesh:
-    rows, columns = 24, 36
-    down, around = np.mgrid[: rows + 1, :columns]
-    polar, turn = down * np.pi / rows, around * 2 * np.pi / columns
-    unit = np.stack([np.sin(polar) * np.sin(turn), np.cos(polar), np.sin(polar) * np.cos(turn)], 2)
-    a = (np.arange(rows)[:, None] * columns + np.arange(columns)).ravel()
-    b = (np.arange(rows)[:, None] * columns + (np.arange(columns) + 1) % columns).ravel()
-    faces = np.concatenate([np.stack([a, a + columns, b], 1), np.stack([b, a + columns, b + columns], 1)])
-    return mesh(unit.reshape(-1, 3) * radius + centre, unit.reshape(-1, 3), faces, material, owner)
-
-
-def wall(
-    left: float, bottom: float, right: float, top: float, z: float = 0.0, material: int = 0, owner: int = 0
-) -> Mesh:
-    """A rectangle that faces the camera."""
-    points = np.array([(left, bottom, z), (right, bottom, z), (right, top, z), (left, top, z)])
-    return mesh(points, np.tile([0.0, 0.0, 1.0], (4, 1)), np.array([(0, 1, 2), (0, 2, 3)]), material, owner)
-
-
-def mesh(
-    points: npt.NDArray[np.float64],
-    normals: npt.NDArray[np.float64],
-    faces: npt.NDArray[np.int64],
-    material: int,
-    owner: int,
-) -> Mesh:
-    number = np.full(len(faces), material, np.int32)
-    at = points.astype(np.float32)
-    return Mesh(
-        points=at,
-        normals=normals.astype(np.float32),
-        rest=at,
-        faces=faces.astype(np.int32),
-        material=number,
-        owner=np.full(len(faces), owner, np.int32),
-    )
-
-
-def shown(
-    what: Mesh,
-    *materials: Material,
-    lit: Light = FRONT,
-    seed: int = 0,
-    supersample: int = 1,
-    camera: Camera = CAMERA,
-) -> Drawing:
-    backdrop = np.full((camera.height_px, camera.width_px, 3), 150, np.uint8)
-    return draw(what, materials or [GREY], camera, lit, backdrop, seed, supersample)
-
-
-def at(drawing: Drawing, point: tuple[float, float, float], camera: Camera = CAMERA) -> Floats:
-    (pixel,), _ = camera.project(np.array([point], np.float32))
-    found: Floats = drawing.pixels[int(pixel[1]), int(pixel[0])]
-    return found
+from tests.world.scenes import CAMERA, CLOSE, GREY, HEIGHT, WIDTH, at, light, shown, sphere, wall
+from world.meshes import Floats, Material, merge
+from world.shading import BAND_M, decode, encode, finish
 
 
 def test_a_sphere_is_brighter_towards_the_sun() -> None:
@@ -113,64 +43,8 @@ def test_the_tint_colours_the_sunlight_only() -> None:
 def test_the_backdrop_shows_where_there_is_neither_thing_nor_shadow() -> None:
     drawing = shown(sphere((0, 1, 0), 0.2))
     assert (drawing.pixels[:20] == 150).all()
-    assert (drawing.face[:20] == -1).all()
     assert (drawing.owner[:20] == -1).all()
     assert np.isinf(drawing.depth[:20]).all()
-
-
-@pytest.mark.parametrize("side", [-1, 1])
-def test_the_shadow_on_the_ground_falls_away_from_the_sun(side: int) -> None:
-    drawing = shown(sphere((0, 0.5, 0), 0.3), lit=light(side * 1.0, 1, 0))
-    assert at(drawing, (-0.5 * side, 0.0, 0.0)).mean() < 130  # 45°: it lies as far off as the ball is high
-    assert at(drawing, (0.5 * side, 0.0, 0.0)).mean() == 150
-
-
-def test_ground_in_full_shadow_has_the_light_of_the_sky_alone() -> None:
-    drawing = shown(sphere((0, 0.5, 0), 0.3), lit=light(1, 1, 0, sun=0.7, sky=0.3))
-    share = 0.3 / (0.3 + 0.7 * np.sqrt(0.5))
-    assert at(drawing, (-0.5, 0.0, 0.0)) == pytest.approx(
-        encode(decode([150] * 3) * np.float32(share)), abs=1
-    )
-
-
-def test_the_ground_shadow_fades_over_some_texels_of_its_map() -> None:
-    far = wall(
-        -9.3, 0, -9.2, 1
-    )  # not in the picture, but in the map: a texel is about 4 cm, √2 of it on the ground
-    drawing = shown(merge([sphere((0, 0.5, 0), 0.3), far]), lit=light(1, 1, 0), camera=CLOSE)
-    (pixel,), _ = CLOSE.project(np.array([(-0.5, 0.0, 0.0)], np.float32))
-    dark = 150 - drawing.pixels[int(pixel[1]), : int(pixel[0]), 0]
-    fading = (dark > 0.1 * dark.max()) & (dark < 0.9 * dark.max())
-    assert 12 <= fading.sum() <= 30
-
-
-def test_a_thing_in_another_ones_shadow_gets_the_sky_only() -> None:
-    lit = light(0, 0.6, 0.8, sun=0.7, sky=0.3)
-    behind = wall(-1, 0, 1, 2, z=-1)
-    screen = wall(-0.5, 1.6, 0.5, 3.0, z=1.0)  # its shadow lies 1.5 m lower, 2 m further back
-    spot = (0.0, 0.7, -1.0)
-    assert at(shown(merge([behind, screen]), lit=lit), spot) == pytest.approx(
-        encode(decode([128] * 3) * np.float32(0.3 * 0.75)), abs=0.5
-    )
-    assert (
-        at(shown(behind, lit=lit), spot).mean()
-        > at(shown(merge([behind, screen]), lit=lit), spot).mean() + 40
-    )
-
-
-def test_a_surface_in_the_sun_does_not_shadow_itself() -> None:
-    lit = light(0.6, 0.8, 0.5)
-    drawing = shown(sphere((0, 1, 0), 0.6), lit=lit, camera=CLOSE)
-    row, column = np.nonzero(drawing.face >= 0)
-    rays = CLOSE.rays()[row, column]
-    points = np.array(CLOSE.position_m) + rays * (drawing.depth[row, column] / -rays[:, 2])[:, None]
-    normals = (points - (0, 1, 0)) / 0.6
-    facing = normals @ np.array(lit.direction)
-    inner = (facing > 0.25) & (normals[:, 2] > 0.4)  # away from the terminator and the outline
-    level = decode(drawing.pixels[row[inner], column[inner], 0]) / decode(128)
-    expected = 0.7 * facing[inner] + 0.3 * (0.75 + 0.25 * normals[inner, 1])
-    assert inner.sum() > 5000
-    assert np.abs(level - expected).max() < 0.03
 
 
 def test_stripes_alternate_where_they_must() -> None:
@@ -236,13 +110,13 @@ def test_owner_and_depth_tell_what_is_in_front() -> None:
     assert drawing.owner[40, 60] == 1
     assert drawing.depth[40, 60] == pytest.approx(4)
     assert drawing.owner[40, 5] == -1  # no person, but something
-    assert drawing.face[40, 5] == 4
+    assert np.isfinite(drawing.depth[40, 5])
 
 
 def test_supersampling_keeps_the_size_and_mixes_the_outline() -> None:
     once, twice = (shown(wall(-1, 0, 0.0125, 2), Material((0, 0, 0)), supersample=n) for n in (1, 2))
     assert once.pixels.shape == twice.pixels.shape == (HEIGHT, WIDTH, 3)
-    assert twice.face.shape == twice.depth.shape == twice.owner.shape == (HEIGHT, WIDTH)
+    assert twice.depth.shape == twice.owner.shape == (HEIGHT, WIDTH)
     # The wall covers 0.375 px of column 48: one of the two samples across.
     assert twice.pixels[30, 48] == pytest.approx(encode(decode([150] * 3) * np.float32(0.5)), abs=0.1)
 
@@ -258,29 +132,6 @@ def test_the_picture_is_the_same_again() -> None:
     ball = sphere((0, 0.6, 0), 0.5)
     first, again = (shown(ball, replace(GREY, relief=1.0), seed=3, supersample=2) for _ in range(2))
     np.testing.assert_array_equal(first.pixels, again.pixels)
-
-
-def test_a_light_that_is_too_low_or_no_unit_vector_is_refused() -> None:
-    for direction in ((0.96, 0.28, 0.0), (0.0, 2.0, 0.0)):
-        with pytest.raises(ValueError, match="direction"):
-            Light(direction, 1.0, 0.5)
-
-
-@pytest.mark.parametrize(
-    ("materials", "backdrop", "supersample", "message"),
-    [
-        ([], BACKDROP, 1, "materials: there is no number 0"),
-        ([Material((1, 2, 3), "dotted")], BACKDROP, 1, "dotted"),
-        ([Material((1, 2, 3), "striped")], BACKDROP, 1, "no pattern_colour"),
-        ([GREY], BACKDROP[1:], 1, "backdrop"),
-        ([GREY], BACKDROP, 0, "supersample"),
-    ],
-)
-def test_what_does_not_fit_together_is_named(
-    materials: list[Material], backdrop: npt.NDArray[np.uint8], supersample: int, message: str
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        draw(wall(-1, 0, 1, 2), materials, CAMERA, FRONT, backdrop, 0, supersample)
 
 
 def test_decoding_and_encoding_cancel_out() -> None:
