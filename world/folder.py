@@ -24,6 +24,8 @@ from world.truth import Kind, TruthCaption, TruthPerson, TruthPicture
 
 Progress = Callable[[int, int], None]
 """Called with how many pictures are done, and of how many."""
+DRAWING = 1
+"""To be raised with every change that moves pixels or truth."""
 NOTE = "world.json"
 TABLES: Mapping[str, type] = {"pictures": TruthPicture, "persons": TruthPerson, "captions": TruthCaption}
 PART = 64
@@ -51,6 +53,8 @@ class World:
     """Share of the claims of captions that are told wrongly (world/captions.py)."""
     fixed: Mapping[str, str] = field(default_factory=dict)
     """Attributes that everybody has."""
+    drawing: int = DRAWING
+    """Version of the code that draws, so that no folder is begun by one and ended by another."""
 
     def __post_init__(self) -> None:
         for name, least in (("people", 0), ("views", 0), ("others", 0), ("captions", 0), ("supersample", 1)):

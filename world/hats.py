@@ -16,11 +16,11 @@ from world.things import MAIN, TRIM, superellipsoid, sweep
 
 def cap(head: Reals, owner: int) -> Mesh:
     """A cap with a visor, for the person `owner`."""
-    centre, half = _dome_size(head, depth=0.66, exponent=0.9, margin_m=0.012)
+    centre, half = _dome_size(head, depth=0.56, exponent=0.9, margin_m=0.012)
     angle = np.linspace(-1.15, 1.15, 15)
     inner = np.stack([half[0] * np.sin(angle), 0 * angle, half[2] * np.cos(angle)], axis=1)
     reach = (0.42 * half[2] + 0.03) * np.cos(angle / 1.15 * np.pi / 2) + 0.004
-    out = np.stack([0.45 * np.sin(angle), np.full_like(angle, -0.25), np.cos(angle) ** 0.5], axis=1)
+    out = np.stack([0.45 * np.sin(angle), np.full_like(angle, -0.12), np.cos(angle) ** 0.5], axis=1)
     rim = np.array([0, 0.006, 0])
     # Begins inside the dome, so that no gap opens between the two.
     near, far = 0.94 * inner + rim, inner + rim + out * reach[:, None]

@@ -104,7 +104,10 @@ def _beyond(value: float, limit: float) -> bool | None:
 
 
 def _enough(seen: npt.NDArray[np.int_], least: int) -> bool | None:
-    """A detector may guess a point that the body itself hides, hardly one that something else hides."""
+    """Whether `least` points are seen: one more says yes (of hips one alone), for some are seen badly.
+
+    A detector may guess a point that the body itself hides, hardly one that something else hides.
+    """
     if (seen == Seen.VISIBLE).sum() > least - (least == 1):
         return True
     return False if (seen >= Seen.TURNED_AWAY).sum() < least else None

@@ -54,7 +54,7 @@ class Size(StrEnum):
     LARGE = "large"
 
 
-MADE = {Size.SMALL: (72, 4), Size.LARGE: (400, 12)}
+MADE = {Size.SMALL: (64, 4), Size.LARGE: (400, 12)}
 """Identities, of each of whom there are two pictures, and pictures of each other kind."""
 
 
@@ -104,12 +104,12 @@ def made_pictures(
     They are drawn once and then read from a folder in `cache`.
     """
     from world.bodies import BodyDataMissingError
-    from world.folder import FolderError, World, make_world, picture_path, read_truth
+    from world.folder import DRAWING, FolderError, World, make_world, picture_path, read_truth
     from world.pictures import Picture
     from world.truth import Kind, Passes, TruthPerson
 
     people, others = MADE[size]
-    folder = cache / size
+    folder = cache / f"{size}-{DRAWING}"
     try:
         made = World(people=people, views=2, others=others, seed=SEED)
         make_world(made, folder, progress=lambda done, total: progress("draw", done, total))

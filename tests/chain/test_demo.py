@@ -144,6 +144,21 @@ def test_both_checkpoints_load_and_their_numbers_stand_beside_chance(demo: Demo)
         assert re.search(rf"{name} +│", demo.command.output)
 
 
+def test_people_never_trained_on_are_found_far_above_chance_and_at_chance_with_permuted_captions(
+    demo: Demo,
+) -> None:
+    found = {}
+    for captions in ("train", "train-permuted"):
+        (folder,) = (
+            path for path in demo.out.glob(f"{captions}-*") if path.name.count("-") == captions.count("-") + 1
+        )
+        found[captions] = json.loads((folder / "evaluation-test.json").read_text())["evaluation"]
+    true, permuted = found["train"], found["train-permuted"]
+    assert true["metrics"]["r1"] > 2 * true["chance"]["r1"]
+    assert true["metrics"]["map"] > 1.7 * true["chance"]["map"]
+    assert permuted["metrics"]["map"] < 1.5 * permuted["chance"]["map"]
+
+
 def test_every_number_against_the_truth_is_printed_and_was_counted(demo: Demo) -> None:
     patterns = [
         r"made pictures, which look like a game and are no photographs",
@@ -157,6 +172,17 @@ def test_every_number_against_the_truth_is_printed_and_was_counted(demo: Demo) -
     ]
     for pattern in patterns:
         assert re.search(pattern, demo.command.output), pattern
+
+
+def test_the_chain_agrees_with_the_truth_as_measured(demo: Demo) -> None:
+    output = demo.command.output
+    assert float(re.search(r"recall (\S+) %", output)[1]) >= 95  # type: ignore[index]
+    assert float(re.search(r"precision (\S+) %", output)[1]) >= 95  # type: ignore[index]
+    for gate in GATES:
+        assert float(re.search(rf"{gate.value} +agrees in (\S+) %", output)[1]) >= 90  # type: ignore[index]
+    for clothes in ("upper", "lower"):
+        right, wrong = map(int, re.search(rf"{clothes} colour +right (\d+), wrong (\d+)", output).groups())  # type: ignore[union-attr]
+        assert right > 3 * wrong
 
 
 def test_every_planted_duplicate_is_found_and_no_other(demo: Demo) -> None:

@@ -52,8 +52,8 @@ def test_merged_faces_keep_material_and_owner() -> None:
 def test_a_moved_mesh_is_turned_before_it_is_shifted() -> None:
     quarter = np.array([[0, 0, 1], [0, 1, 0], [-1, 0, 0]], np.float32)  # x goes to −z
     mesh = made(1.0, 0, 0)
-    moved = mesh.moved(quarter, np.array([0, 5, 0], np.float32))
-    assert moved.points[0] == pytest.approx([0, 5, -1])
+    moved = mesh.moved(quarter, np.array([2, 5, 0], np.float32))
+    assert moved.points[0] == pytest.approx([2, 5, -1])
     assert moved.normals[0] == pytest.approx([0, 0, -1])
     assert moved.points.dtype == np.float32
 

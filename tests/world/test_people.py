@@ -139,6 +139,7 @@ def test_nobody_can_be_drawn() -> None:
         (1, 0.2, {"bag_colour": "plaid"}, r"^bag_colour: 'plaid' is none of black, grey, "),
         (1, 0.2, {"skin": "dark", "upper_colour": "brown"}, r"^people: only 0 different looks were found"),
         (1, 0.2, {"bag": "none", "bag_colour": "red"}, r"^people: only 0 different looks were found, not 1$"),
+        (1, 0.2, {"bag_colour": "red", "bag": "none"}, r"^people: only 0 different looks were found, not 1$"),
     ],
 )
 def test_what_cannot_be_drawn_is_named(count: int, share: float, fixed: dict[str, str], message: str) -> None:
