@@ -16,7 +16,17 @@ from PIL import Image
 from pipeline.records import arrow_schema, content_hash
 from world import folder
 from world.bodies import BodyDataMissingError
-from world.folder import NOTE, TABLES, FolderError, World, is_made, make_world, picture_path, read_truth
+from world.folder import (
+    DRAWING,
+    NOTE,
+    TABLES,
+    FolderError,
+    World,
+    is_made,
+    make_world,
+    picture_path,
+    read_truth,
+)
 from world.plans import Plan
 from world.takes import Take, take
 from world.truth import Kind
@@ -263,7 +273,7 @@ def test_the_note_says_what_was_made(made: Path) -> None:
     note = json.loads((made / NOTE).read_text())
     assert note["world"] == {
         **{"people": 3, "views": 1, "others": 1, "seed": 6, "supersample": 1, "captions": 2},
-        **{"lie_rate": 0.3, "fixed": {}},
+        **{"lie_rate": 0.3, "fixed": {}, "drawing": DRAWING},
     }
 
 
