@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from world.bodies import BodyDataMissingError
-from world.folder import FolderError, World, make_world, read_truth
+from world.folder import FolderError, Progress, World, make_world, read_truth
 from world.photographs import PhotographMissingError
 from world.shards import write_shards
 from world.sheet import write_sheet
@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
             lie_rate=options.lies,
             fixed=dict(_fixed(setting) for setting in options.only),
         )
-        make_world(world, options.out, options.workers, _show)
+        make_world(world, options.out, options.workers, _progress())
         print(f"{options.out}: {_summary(options.out)}")
         if options.shards:
             pairs = write_shards(options.out, options.out / "shards", options.seed)
@@ -80,20 +80,19 @@ def _summary(out: Path) -> str:
     return ", ".join(f"{count} {name}" for name, count in counts.items())
 
 
-class _Shown:
-    """When progress was last shown."""
-
-    last = 0.0
-
-
-def _show(done: int, total: int) -> None:
+def _progress() -> Progress:
     """On a terminal one line that changes, otherwise a plain line now and then."""
-    live = sys.stderr.isatty()
-    if done < total and time.monotonic() - _Shown.last < (0.2 if live else 10):
-        return
-    _Shown.last = time.monotonic()
-    end = "\r" if live and done < total else "\n"
-    print(f"pictures: {done} of {total}", end=end, file=sys.stderr, flush=True)
+    live, shown_at = sys.stderr.isatty(), 0.0
+
+    def show(done: int, total: int) -> None:
+        nonlocal shown_at
+        if done < total and time.monotonic() - shown_at < (0.2 if live else 10):
+            return
+        shown_at = time.monotonic()
+        end = "\r" if live and done < total else "\n"
+        print(f"pictures: {done} of {total}", end=end, file=sys.stderr, flush=True)
+
+    return show
 
 
 if __name__ == "__main__":

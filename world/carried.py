@@ -40,11 +40,10 @@ def cover_head(wardrobe: Wardrobe, look: Look, scalp: Piece) -> None:
     if look.headwear_colour is None:
         return
     hat = {"cap": cap, "woolly hat": woolly_hat}[look.headwear]
-    middle = wardrobe.body.heads[wardrobe.bone("Head")]
-    points = scalp.of(wardrobe.body.points)
-    out = points - middle
-    points = points + 0.012 * out / np.linalg.norm(out, axis=1, keepdims=True)
     head = wardrobe.bone("Head")
+    points = scalp.of(wardrobe.body.points)
+    out = points - wardrobe.body.heads[head]
+    points = points + 0.012 * out / np.linalg.norm(out, axis=1, keepdims=True)
     mesh = hat(points, wardrobe.owner)
     wardrobe.attach(
         mesh, _leather(look.headwear_colour), wardrobe.posed.turns[head], wardrobe.posed.shifts[head]

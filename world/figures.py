@@ -12,6 +12,7 @@ from world.cuts import Piece, cut, whole
 from world.garments import (
     LOWERS,
     UPPERS,
+    group,
     lower_cloth,
     lower_region,
     shoe_region,
@@ -92,7 +93,7 @@ def _face(wardrobe: Wardrobe, look: Look) -> None:
     """Eyes, brows and lips."""
     data, skin = wardrobe.data, SKIN[look.skin]
     for side in ("l", "r"):
-        eye = whole(data.faces[f"helper-{side}-eye"])
+        eye = group(data, f"helper-{side}-eye")
         z = eye.of(data.points)[:, 2]
         iris = (z[eye.faces].min(axis=1) > z.max() - 0.05).astype(np.int32)
         wardrobe.wear(eye, [Material(EYE_WHITE), Material(IRIS)], iris, np.zeros(len(z)), 0)
@@ -108,7 +109,7 @@ def _brows(data: BodyData) -> Piece:
     x, y, z = data.points.T
     arch = 7.6 - 0.5 * (np.abs(x) - 0.36) ** 2
     inside = np.maximum.reduce([np.abs(np.abs(x) - 0.36) - 0.24, np.abs(y - arch) - 0.05, 1.0 - z])
-    head = whole(data.faces["body"])
+    head = group(data, "body")
     return cut(head, head.of(inside))
 
 
@@ -116,7 +117,7 @@ def _brows(data: BodyData) -> Piece:
 def _lips(data: BodyData) -> Piece:
     x, y, z = data.points.T
     inside = np.maximum(np.hypot(x / 0.27, (y - 6.62) / 0.1) - 1, 1.3 - z)
-    head = whole(data.faces["body"])
+    head = group(data, "body")
     return cut(head, head.of(inside))
 
 
@@ -137,7 +138,7 @@ FALLS: Mapping[str, float] = {"bob": 6.25, "long": 4.3}
 
 @lru_cache
 def _scalp_piece(data: BodyData) -> Piece:
-    head = whole(data.faces["body"])
+    head = group(data, "body")
     return cut(head, head.of(_scalp(data)))
 
 
@@ -152,7 +153,7 @@ def _scalp(data: BodyData) -> Floats:
 @lru_cache
 def _fall(data: BodyData, length: str) -> Piece:
     """The hair helper down to a length, cut free of the face."""
-    hair = whole(data.faces["helper-hair"])
+    hair = group(data, "helper-hair")
     y, z = hair.of(data.points).T[1:]
     face = np.where(y < 8.0, z - 0.62, -1.0)
     return cut(hair, np.maximum(FALLS[length] - y, face).astype(np.float32))

@@ -4,7 +4,7 @@ import io
 import json
 import multiprocessing
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,7 +20,7 @@ from world.captions import write_caption
 from world.people import draw_identities
 from world.plans import Plan, plan_world
 from world.takes import Take, take
-from world.truth import Kind, TruthCaption, TruthPerson, TruthPicture
+from world.truth import TruthCaption, TruthPerson, TruthPicture
 
 Progress = Callable[[int, int], None]
 """Called with how many pictures are done, and of how many."""
@@ -162,9 +162,8 @@ def _draw(plans: list[Plan], supersample: int, workers: int | None) -> Iterator[
             pool.shutdown(cancel_futures=True)
 
 
-def _publish_part(out: Path, number: int, takes: Iterable[Take], world: World) -> None:
+def _publish_part(out: Path, number: int, takes: Sequence[Take], world: World) -> None:
     """Pictures first, the table of pictures last: where it stands, the part is whole."""
-    takes = list(takes)
     for made in takes:
         _write(picture_path(out, made.picture.picture), made.jpeg)
     persons = [person for made in takes for person in made.persons]
@@ -199,7 +198,7 @@ def _part(out: Path, table: str, number: int) -> Path:
 
 
 def _note(out: Path, world: World, done: bool) -> None:
-    text = json.dumps({"world": asdict(world), "kinds": [str(kind) for kind in Kind], "done": done}, indent=1)
+    text = json.dumps({"world": asdict(world), "done": done}, indent=1)
     _write(out / NOTE, text.encode())
 
 

@@ -81,17 +81,23 @@ class Cloth:
     relief: float
 
 
+@lru_cache  # six of them; what is remembered of a piece (world/cuts.py) hangs on its being the same one
+def group(data: BodyData, name: str) -> Piece:
+    """All triangles of a group of the base mesh."""
+    return whole(data.faces[name])
+
+
 @lru_cache  # 20 combinations, the same for every picture of a process
 def upper_cloth(data: BodyData, name: str, lower: str) -> tuple[Cloth, ...]:
     """The pieces of an upper garment; over a skirt it ends at the waist."""
     garment = UPPERS[name]
     if LOWERS[lower].skirt:
         garment = replace(garment, hem=SKIRT_WAIST - OVERLAP)
-    tights = whole(data.faces["helper-tights"])
+    tights = group(data, "helper-tights")
     piece = cut(tights, tights.of(upper_region(data, garment)))
     cloths = [_cloth(data, piece, garment, np.full(len(piece.vertices), garment.push))]
     if garment.tails is not None:
-        skirt = whole(data.faces["helper-skirt"])
+        skirt = group(data, "helper-skirt")
         y = skirt.of(data.points)[:, 1]
         skirt = cut(skirt, np.maximum(garment.tails - y, y - max(1.0, garment.hem + OVERLAP)))
         cloths.append(_cloth(data, skirt, garment, np.full(len(skirt.vertices), garment.push)))
@@ -102,7 +108,7 @@ def upper_cloth(data: BodyData, name: str, lower: str) -> tuple[Cloth, ...]:
 def lower_cloth(data: BodyData, name: str, upper: str) -> Cloth:
     """The piece of a lower garment; under an upper one that hangs over it, it begins at that one's hem."""
     garment = LOWERS[name]
-    piece = whole(data.faces["helper-skirt" if garment.skirt else "helper-tights"])
+    piece = group(data, "helper-skirt" if garment.skirt else "helper-tights")
     piece = cut(piece, piece.of(lower_region(data, garment)))
     if not garment.skirt:
         piece = cut(piece, piece.of(data.points)[:, 1] - (UPPERS[upper].hem + OVERLAP))
@@ -115,7 +121,7 @@ def lower_cloth(data: BodyData, name: str, upper: str) -> Cloth:
 @lru_cache
 def shoes(data: BodyData) -> Cloth:
     """Both shoes; the sole is their trim."""
-    piece = whole(data.faces["helper-tights"])
+    piece = group(data, "helper-tights")
     piece = cut(piece, piece.of(shoe_region(data)))
     sole = piece.of(data.points)[:, 1] + 7.98
     upper, lower = cut(piece, -sole), cut(piece, sole)

@@ -7,13 +7,13 @@ made pictures, which look like a game; they say nothing of photographs.
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from curation.gates import GateLimits, gate_outcomes
 from pipeline.cli.matching import IOU_MIN, Measured, Pair, Shown, both
 from pipeline.cli.said_words import Said
 from pipeline.reasons import Reason
-from world.truth import TruthPerson
+from world.truth import Passes, TruthPerson
 from world.web import Entry
 
 SCORE_MIN = 0.5
@@ -106,14 +106,7 @@ def gates(pairs: Iterable[Pair], limits: GateLimits) -> dict[Reason, GateTruth]:
     return {gate: GateTruth(_share(agree[gate]), _share(failed[gate]), lost.count(gate)) for gate in _GATES}
 
 
-_GATES = (
-    Reason.LOW_SCORE,
-    Reason.SHORT_SIDE,
-    Reason.ASPECT_RATIO,
-    Reason.FEW_KEYPOINTS,
-    Reason.NO_HIP,
-    Reason.NO_HEAD,
-)
+_GATES = tuple(Reason(gate.name) for gate in fields(Passes))
 
 
 def duplicates(entries: Mapping[str, Entry], measured: Iterable[Measured]) -> Duplicates:

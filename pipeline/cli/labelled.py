@@ -13,6 +13,7 @@ from pipeline.recipe import fingerprint
 from pipeline.shards import DONE, SPLITS, shard_paths
 from pipeline.storage import read_json
 from pipeline.units import PhaseFolder, slice_units
+from world.shards import split_identities
 
 VAL_SHARE, TEST_SHARE = 0.1, 0.3
 """Of the identities; all pictures of one fall into one split."""
@@ -51,11 +52,16 @@ def label(rows: pa.Table, identities: Mapping[str, int], seed: int) -> pa.Table:
     Splits stand together, in the order of SPLITS. Raises LabelError if a split would be without identity.
     """
     numbers = [identities.get(key) for key in rows["key"].to_pylist()]
-    known = sorted({number for number in numbers if number is not None})
-    splits = _split_identities(known, seed)
+    known = {number for number in numbers if number is not None}
+    try:
+        splits = split_identities(known, VAL_SHARE, TEST_SHARE, seed)
+    except ValueError as error:
+        raise LabelError(str(error)) from None
     columns = {
         "identity": pa.array(numbers, pa.int64()),
-        "split": pa.array([splits.get(number, "") for number in numbers], pa.string()),
+        "split": pa.array(
+            [splits.get(number, "") if number is not None else "" for number in numbers], pa.string()
+        ),
     }
     for name, column in columns.items():
         rows = rows.set_column(rows.schema.get_field_index(name), rows.schema.field(name), column)
@@ -84,15 +90,3 @@ def permute_captions(rows: pa.Table, seed: int) -> pa.Table:
         place = rows.schema.get_field_index(name)
         rows = rows.set_column(place, rows.schema.field(name), rows[name].take(pa.array(source)))
     return rows
-
-
-def _split_identities(identities: list[int], seed: int) -> dict[int | None, str]:
-    """Each identity's split: shares of the whole list, shuffled by seed."""
-    shuffled = np.random.default_rng([seed, 0x5B]).permutation(identities).tolist()
-    test, val = (round(share * len(shuffled)) for share in (TEST_SHARE, VAL_SHARE))
-    if min(test, val) == 0:
-        raise LabelError(f"{len(shuffled)} identities are too few for the splits {', '.join(SPLITS)}")
-    return {
-        number: "test" if place < test else "val" if place < test + val else "train"
-        for place, number in enumerate(shuffled)
-    }

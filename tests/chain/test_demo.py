@@ -154,8 +154,8 @@ def test_people_never_trained_on_are_found_far_above_chance_and_at_chance_with_p
         )
         found[captions] = json.loads((folder / "evaluation-test.json").read_text())["evaluation"]
     true, permuted = found["train"], found["train-permuted"]
-    assert true["metrics"]["r1"] > 1.5 * true["chance"]["r1"]
-    assert true["metrics"]["map"] > 1.5 * true["chance"]["map"]
+    assert true["metrics"]["r1"] > 2 * true["chance"]["r1"]
+    assert true["metrics"]["map"] > 1.7 * true["chance"]["map"]
     assert permuted["metrics"]["map"] < 1.5 * permuted["chance"]["map"]
 
 

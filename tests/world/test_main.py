@@ -136,7 +136,7 @@ def test_a_stopped_command_says_how_it_goes_on(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(__main__, "_show", interrupt)
+        patch.setattr(__main__, "_progress", lambda: interrupt)
         assert run(tmp_path, people="1") == 1
     assert capsys.readouterr().err == "stopped; the same command goes on from here\n"
     assert run(tmp_path, people="1") == 0
