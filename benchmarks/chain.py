@@ -11,7 +11,6 @@ import os
 import platform
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -21,10 +20,9 @@ from curation.recipe import CurateRecipe
 from pipeline.cli.demo import DEADLINE_S, OVERRIDES
 from pipeline.cli.options import TRAINING_SECTIONS, Phase
 from pipeline.recipe import load_recipe, trace
-from pipeline.runner import Cluster, UnitStatus, pool_cpus
-from pipeline.stage import Placed, Sink, Source
+from pipeline.runner import Cluster, pool_cpus
 from pipeline.storage import publish_json
-from pipeline.units import Unit
+from tests.chain.conftest import run_here
 from world.pages import build_web
 from world.photographs import photographs
 from world.web import serve
@@ -58,19 +56,6 @@ def main() -> None:
         }
     publish_json(RESULT, result)
     print(json.dumps(result, indent=2))
-
-
-def run_here(
-    units: Sequence[Unit], source: Source, stages: Sequence[Placed], sink: Sink
-) -> Iterator[UnitStatus]:
-    """The bare baseline: the same units through the same stages, one after the other in this process."""
-    with ExitStack() as stack:
-        processes = [stack.enter_context(placed.stage.open()) for placed in stages]
-        for unit in units:
-            rows = source.read(unit)
-            for process in processes:
-                rows = process(rows)
-            yield UnitStatus(unit=unit.index, counts=sink.publish(unit, rows), error=None)
 
 
 def _time(recipe: CurateRecipe, urls: Path, out: Path, run_units: RunUnits) -> float:

@@ -63,7 +63,7 @@ def run_curation(
     address: str | None,
     progress: ShowProgress,
 ) -> list["PhaseReport"]:
-    """Run the phases into `out`, check that every row is accounted for, note which folders are current."""
+    """Run the phases into `out`, and note which of its folders are current."""
     from curation.caption import caption_inputs
     from curation.captioners import PromptError
     from curation.inputs import InputError, UrlList
@@ -82,6 +82,12 @@ def run_curation(
     with run_lock(out), Cluster(address, cpus, recipe.object_store_bytes) as cluster:
         curation = Curation(recipe, trace(recipe), url_list, out, cluster.run_units, phases, progress)
         reports = curation.run()
+        publish_run(out, reports)
+    return reports
+
+
+def publish_run(out: Path, reports: list["PhaseReport"]) -> None:
+    """Check that every row is accounted for, and note which folders of `out` are current."""
     lines = [report.line for report in reports]
     check_accounting(lines)
     folders = {report.phase: report.folder.path.name for report in reports}
@@ -90,7 +96,6 @@ def run_curation(
         out / RUN,
         {"phases": folders, "funnel": funnel, "notes": [f"{r.phase}: {r.note}." for r in reports if r.note]},
     )
-    return reports
 
 
 def print_curation(reports: list["PhaseReport"], console: Console) -> None:

@@ -6,20 +6,33 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 import pytest
 
-from pipeline.cli.demo import Size, made_pictures, small_web
+from curation.inputs import UrlList
+from curation.phases import Curation
+from curation.recipe import CurateRecipe
+from pipeline.cli.curate import publish_run
+from pipeline.cli.demo import DEADLINE_S, OVERRIDES, Size, made_pictures, small_web
+from pipeline.cli.options import TRAINING_SECTIONS, Phase
+from pipeline.recipe import load_recipe, trace
+from pipeline.runner import UnitStatus
+from pipeline.stage import Placed, Sink, Source
+from pipeline.units import Unit
+from world.pages import build_web
+from world.photographs import photographs
 from world.web import RunningWeb, SmallWeb, serve
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-SECONDS = 500
+SECONDS = 280
 """Longest that a command may take before its test ends it."""
+SETTINGS = [*OVERRIDES, "harvest.unit_rows=8"]
+"""The demo's, in units so small that the short list has a dozen."""
 
 
 @dataclass
@@ -44,6 +57,22 @@ class Demo:
         """Its web again, from the pictures that it has left in its cache."""
         pictures, _ = made_pictures(Size.SMALL, self.out / "world", lambda *_: None)
         return small_web(pictures)
+
+
+@dataclass
+class Photographs:
+    """A short list: photographs, and all that goes wrong on the small web, as a run without Ray leaves it."""
+
+    web: SmallWeb
+    port: int
+    urls: Path
+    out: Path
+
+    @property
+    def arguments(self) -> list[str]:
+        """How `webperson curate` is told of the list and of all settings but the output folder."""
+        overrides = [part for override in SETTINGS for part in ("--set", override)]
+        return ["--urls", str(self.urls), *overrides]
 
 
 @dataclass
@@ -140,8 +169,36 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     return Demo(command, folder / "out", port, sockets)
 
 
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Photographs:
+    """The short list, curated once in this process: nothing is killed, no worker is elsewhere."""
+    folder = tmp_path_factory.mktemp("photographs")
+    web = build_web(photographs(seed=0), seed=0, silence_s=10 * DEADLINE_S)
+    recipe = load_recipe(CurateRecipe, "laptop", SETTINGS, others=TRAINING_SECTIONS)
+    urls, out = folder / "urls.txt", folder / "out"
+    phases = frozenset(str(phase) for phase in Phase)
+    with serve(web, free_port()) as running:
+        urls.write_text("".join(f"{url}\n" for url in running.urls))
+        curation = Curation(recipe, trace(recipe), UrlList(urls), out, run_here, phases, lambda *_: None)
+        publish_run(out, curation.run())
+        return Photographs(web, int(running.base_url.rsplit(":")[-1]), urls, out)
+
+
 @pytest.fixture
-def demo_web(demo: Demo) -> Iterator[RunningWeb]:
-    """The demo's web again, at the same address, with its requests counted."""
-    with serve(demo.web(), demo.port) as running:
+def photographs_web(undisturbed: Photographs) -> Iterator[RunningWeb]:
+    """Its web again, at the same address, with its requests counted."""
+    with serve(undisturbed.web, undisturbed.port) as running:
         yield running
+
+
+def run_here(
+    units: Sequence[Unit], source: Source, stages: Sequence[Placed], sink: Sink
+) -> Iterator[UnitStatus]:
+    """Units through stages without Ray: one after the other, in this process."""
+    with ExitStack() as stack:
+        processes = [stack.enter_context(placed.stage.open()) for placed in stages]
+        for unit in units:
+            rows = source.read(unit)
+            for process in processes:
+                rows = process(rows)
+            yield UnitStatus(unit=unit.index, counts=sink.publish(unit, rows), error=None)

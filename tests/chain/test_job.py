@@ -1,4 +1,4 @@
-"""`ray job submit` to a cluster that asks for a token: the demo's list, to the same rows."""
+"""`ray job submit` to a cluster that asks for a token: a list of URLs, to the same rows as without Ray."""
 
 import os
 import re
@@ -17,8 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipeline.cli.demo import OVERRIDES
-from tests.chain.conftest import REPOSITORY, SECONDS, Demo, environment, free_port
+from tests.chain.conftest import REPOSITORY, SECONDS, Photographs, environment, free_port
 from tests.chain.tables import row_hashes
 from world.web import RunningWeb
 
@@ -80,18 +79,15 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield Cluster(address, env, log)
 
 
-def test_the_same_list_gives_the_same_rows_as_the_demo(
-    cluster: Cluster, demo: Demo, demo_web: RunningWeb, tmp_path: Path
+def test_a_job_leaves_the_same_rows_as_a_run_without_ray(
+    cluster: Cluster, undisturbed: Photographs, photographs_web: RunningWeb, tmp_path: Path
 ) -> None:
-    settings = [part for override in OVERRIDES for part in ("--set", override)]
-    lists = ["--urls", str(demo.out / "urls.txt"), "--out", str(tmp_path / "out")]
-    code, output = cluster.submit(
-        "python", "-m", "pipeline", "curate", "recipes/laptop.yaml", *lists, *settings
-    )
+    arguments = ["curate", "recipes/laptop.yaml", "--out", str(tmp_path / "out"), *undisturbed.arguments]
+    code, output = cluster.submit("python", "-m", "pipeline", *arguments)
     assert code == 0, output
     assert "succeeded" in cluster.status(output)
-    assert sum(demo_web.requests().values()) > 100
-    assert row_hashes(tmp_path / "out") == row_hashes(demo.out)
+    assert sum(photographs_web.requests().values()) > 50
+    assert row_hashes(tmp_path / "out") == row_hashes(undisturbed.out)
 
 
 def test_a_job_that_fails_says_so_by_exit_code_and_status(cluster: Cluster, tmp_path: Path) -> None:
@@ -103,8 +99,8 @@ def test_a_job_that_fails_says_so_by_exit_code_and_status(cluster: Cluster, tmp_
     assert "failed" in cluster.status(output)
 
 
-def test_a_relative_output_folder_is_refused_inside_a_job(cluster: Cluster, demo: Demo) -> None:
-    arguments = ["curate", "recipes/laptop.yaml", "--urls", str(demo.out / "urls.txt"), "--out", "out"]
+def test_a_relative_output_folder_is_refused_inside_a_job(cluster: Cluster, undisturbed: Photographs) -> None:
+    arguments = ["curate", "recipes/laptop.yaml", "--urls", str(undisturbed.urls), "--out", "out"]
     code, output = cluster.submit("python", "-m", "pipeline", *arguments)
     assert code != 0
     assert "give an absolute one" in output

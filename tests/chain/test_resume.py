@@ -11,14 +11,12 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.cli.demo import OVERRIDES
 from pipeline.reasons import Reason
-from tests.chain.conftest import SECONDS, Demo, Finished, run, start
+from tests.chain.conftest import SECONDS, Finished, Photographs, run, start
 from tests.chain.tables import phase_folder, row_hashes, table
 from world.web import RunningWeb, serve
 
 pytestmark = [pytest.mark.chain, pytest.mark.timeout(600)]
-SETTINGS = [part for override in OVERRIDES for part in ("--set", override)]
 
 
 @dataclass
@@ -29,21 +27,20 @@ class Killed:
     units_before: int
     again: Finished
     out: Path
-    urls: Path
+    arguments: list[str]
     web: RunningWeb
 
     def curate(self, *more: str) -> Finished:
         """The same command, with more options."""
-        return run("curate", "laptop", "--urls", str(self.urls), "--out", str(self.out), *SETTINGS, *more)
+        return run(*self.arguments, *more)
 
 
 @pytest.fixture(scope="module")
-def killed(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Killed]:
+def killed(undisturbed: Photographs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Killed]:
     """SIGKILL the driver once a unit is done, with a second writer refused before that; then run again."""
     out = tmp_path_factory.mktemp("killed") / "out"
-    urls = demo.out / "urls.txt"
-    arguments = ["curate", "laptop", "--urls", str(urls), "--out", str(out), *SETTINGS]
-    with serve(demo.web(), demo.port) as running:
+    arguments = ["curate", "laptop", "--out", str(out), *undisturbed.arguments]
+    with serve(undisturbed.web, undisturbed.port) as running:
         with start(*arguments) as first:
             _wait_for(lambda: (out / "run.lock").exists(), first.process.poll)
             second_writer = run(*arguments)
@@ -52,7 +49,7 @@ def killed(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kil
             first.process.wait(20)
             units_before = len(_markers(out))
         again = run(*arguments)
-        yield Killed(second_writer, units_before, again, out, urls, running)
+        yield Killed(second_writer, units_before, again, out, arguments, running)
 
 
 def test_a_second_writer_is_refused_by_name(killed: Killed) -> None:
@@ -60,12 +57,12 @@ def test_a_second_writer_is_refused_by_name(killed: Killed) -> None:
     assert "another run is writing here: process" in killed.second_writer.output
 
 
-def test_a_killed_run_goes_on_to_the_same_rows(demo: Demo, killed: Killed) -> None:
-    units = len(_markers(demo.out))
+def test_a_killed_run_goes_on_to_the_same_rows(undisturbed: Photographs, killed: Killed) -> None:
+    units = len(_markers(undisturbed.out))
     assert 1 <= killed.units_before < units
     assert killed.again.code == 0, killed.again.output
     assert f"harvest: {units - killed.units_before} of {units} units done now" in killed.again.output
-    assert row_hashes(killed.out) == row_hashes(demo.out)
+    assert row_hashes(killed.out) == row_hashes(undisturbed.out)
 
 
 def test_the_same_command_again_does_nothing_and_says_so(killed: Killed) -> None:
