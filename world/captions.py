@@ -38,6 +38,9 @@ INVENTED: Mapping[Lie, Sequence[str]] = {
 }
 """Clauses about what the world does not draw."""
 
+SLOTS = 20
+"""Captions that everybody can be given: so many templates (prompts/templates/world.txt) fit all."""
+
 Mark = tuple[Label, Lie | None]
 """What a character or a word is worth."""
 NEUTRAL: Mark = (Label.NEUTRAL, None)

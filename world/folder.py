@@ -1,11 +1,14 @@
 """A folder of made pictures with the truth about them: drawn in parallel, resumed where it was stopped."""
 
+import fcntl
 import io
 import json
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,20 +19,23 @@ import pyarrow.parquet as pq
 from pipeline.records import to_table
 from pipeline.templates import load_library
 from world.bodies import load_bodies
-from world.captions import write_caption
+from world.captions import SLOTS, write_caption
 from world.people import draw_identities
-from world.plans import Plan, plan_world
+from world.plans import NEGATIVES, Plan, plan_world
 from world.takes import Take, take
 from world.truth import TruthCaption, TruthPerson, TruthPicture
 
 Progress = Callable[[int, int], None]
 """Called with how many pictures are done, and of how many."""
-DRAWING = 1
+DRAWING = 2
 """To be raised with every change that moves pixels or truth."""
 NOTE = "world.json"
 TABLES: Mapping[str, type] = {"pictures": TruthPicture, "persons": TruthPerson, "captions": TruthCaption}
 PART = 64
 """Pictures that are published together, the most that a stop costs."""
+MOST = 100_000
+"""People and pictures of one world: its plans are kept in memory, and drawing so many takes hours."""
+WORKERS_PER_CPU = 4
 
 
 class FolderError(ValueError):
@@ -57,11 +63,17 @@ class World:
     """Version of the code that draws, so that no folder is begun by one and ended by another."""
 
     def __post_init__(self) -> None:
-        for name, least in (("people", 0), ("views", 0), ("others", 0), ("captions", 0), ("supersample", 1)):
+        for name, least in (("people", 0), ("views", 0), ("others", 0), ("seed", 0), ("supersample", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name}: {getattr(self, name)} is below {least}")
+        if not 0 <= self.captions <= SLOTS:
+            raise ValueError(f"captions: {self.captions} is not between 0 and {SLOTS}")
         if self.supersample > 4:
             raise ValueError(f"supersample: {self.supersample} is above 4")
+        pictures = self.people * self.views + self.others * (2 + len(NEGATIVES))
+        for name, count in (("people", self.people), ("pictures", pictures)):
+            if count > MOST:
+                raise ValueError(f"{name}: {count} are more than {MOST}; make worlds with several seeds")
         if not 0 <= self.lie_rate <= 1:
             raise ValueError(f"lie_rate: {self.lie_rate} is not between 0 and 1")
 
@@ -74,18 +86,28 @@ class World:
 def make_world(world: World, out: Path, workers: int | None = None, progress: Progress | None = None) -> None:
     """Draw a world into a folder; one that is there already, whole or in part, is not drawn again.
 
-    workers: processes, by default one a CPU. Raises FolderError if the folder holds something else, and
-    world.bodies.BodyDataMissingError without body data.
+    workers: processes, by default one a CPU. Raises FolderError if the folder holds something else or another
+    run is drawing there, ValueError for too few or too many workers, and world.bodies.BodyDataMissingError
+    without body data.
     """
+    most = WORKERS_PER_CPU * (os.cpu_count() or 1)
+    if workers is not None and not 1 <= workers <= most:
+        raise ValueError(f"workers: {workers} is not between 1 and {most}, {WORKERS_PER_CPU} a CPU")
     plans = world.plans()
     _claim(out, world)
     if is_made(out):
         return
     load_bodies()  # packed once, before several processes want it
+    with _lock(out):
+        _claim(out, world)  # by now it may be another run's, or whole
+        if not is_made(out):
+            _make(world, plans, out, workers, progress or (lambda _done, _total: None))
+
+
+def _make(world: World, plans: list[Plan], out: Path, workers: int | None, show: Progress) -> None:
     parts = [plans[first : first + PART] for first in range(0, len(plans), PART)]
     todo = [(n, part) for n, part in enumerate(parts) if not _part(out, "pictures", n).is_file()]
     done = len(plans) - sum(len(part) for _, part in todo)
-    show = progress or (lambda _done, _total: None)
     show(done, len(plans))
     takes = _draw([plan for _, part in todo for plan in part], world.supersample, workers)
     for number, part in todo:
@@ -100,7 +122,7 @@ def make_world(world: World, out: Path, workers: int | None = None, progress: Pr
         table = pa.concat_tables(tables) if tables else to_table(record, [])
         _write_table(out / f"truth-{name}.parquet", table)
     _note(out, world, done=True)
-    for path in (out / "parts").glob("*.parquet"):
+    for path in (out / "parts").iterdir():
         path.unlink()
 
 
@@ -113,7 +135,11 @@ def read_truth(out: Path, table: str) -> pa.Table:
     """One of the tables pictures, persons and captions. Raises FolderError if the world is not whole."""
     if not is_made(out):
         raise FolderError(f"{out}: holds no whole made world")
-    return pq.read_table(out / f"truth-{table}.parquet")
+    path = out / f"truth-{table}.parquet"
+    try:
+        return pq.read_table(path)
+    except (OSError, pa.ArrowInvalid):
+        raise FolderError(f"{path}: is missing or damaged; take another folder") from None
 
 
 def picture_path(out: Path, name: str) -> Path:
@@ -142,9 +168,21 @@ def _read_note(out: Path) -> Mapping[str, Any]:
         note = json.loads((out / NOTE).read_text())
     except ValueError:
         note = None
-    if not isinstance(note, dict) or not {"world", "done"} <= note.keys():
+    whole = isinstance(note, dict) and "done" in note and isinstance(note.get("world"), dict)
+    if not isinstance(note, dict) or not whole:
         raise FolderError(f"{out / NOTE}: is no note of a made world; take another folder")
     return note
+
+
+@contextmanager
+def _lock(out: Path) -> Iterator[None]:
+    """Draw into a folder alone. The kernel lets go of the lock when the process dies, however it dies."""
+    with (out / "parts" / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise FolderError(f"{out}: another run is drawing here") from None
+        yield
 
 
 def _draw(plans: list[Plan], supersample: int, workers: int | None) -> Iterator[Take]:
@@ -155,11 +193,23 @@ def _draw(plans: list[Plan], supersample: int, workers: int | None) -> Iterator[
         return
     # New interpreters: whoever calls may have threads, which do not survive a fork.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context) as pool:
+    with ProcessPoolExecutor(workers, context, initializer=_end_with_caller) as pool:
         try:
             yield from pool.map(take, plans, [supersample] * len(plans), chunksize=4)
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _end_with_caller() -> None:
+    """A worker ends when the run that started it is gone; by itself it would wait for work for ever."""
+
+    def end() -> None:
+        caller = multiprocessing.parent_process()
+        if caller is not None:
+            caller.join()
+            os._exit(1)
+
+    threading.Thread(target=end, daemon=True).start()
 
 
 def _publish_part(out: Path, number: int, takes: Sequence[Take], world: World) -> None:
@@ -184,7 +234,7 @@ def _captions(persons: Iterable[TruthPerson], world: World) -> Iterator[TruthCap
                 person.picture,
                 person.person,
                 slot,
-                person.look(),
+                person,
                 person.pose,
                 person.view,
                 library,

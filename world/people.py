@@ -185,7 +185,9 @@ def draw_identities(
             seen.add(look)
             identities.append(Identity(len(identities), look, None if model is None else model.number))
     if len(identities) < count:
-        raise ValueError(f"people: only {len(identities)} different looks were found, not {count}")
+        worn = "".join(f", {name}={value}" for name, value in fixed.items())
+        found = f"people{worn}: only {len(identities)} different looks that can be told apart were found"
+        raise ValueError(f"{found}, not {count}")
     return identities
 
 

@@ -92,7 +92,7 @@ def find(package: str, path: str) -> Path:
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         raise PhotographMissingError(
-            f"{package}: not installed, but carries photographs of the demo; install webperson[curate]"
+            f"{package}: not installed, but carries the photographs; install webperson[curate]"
         )
     file = Path(spec.submodule_search_locations[0]) / path
     if not file.is_file():

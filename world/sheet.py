@@ -14,7 +14,10 @@ POINT_COLOURS = {2: "yellow", 1: "red"}
 
 
 def write_sheet(world: Path, path: Path, marks: bool = True) -> None:
-    """Write a PNG that shows up to ten pictures of each kind, named, with their truth drawn in if `marks`."""
+    """Write a PNG that shows up to ten pictures of each kind, named, with their truth drawn in if `marks`.
+
+    Raises ValueError if there is no picture.
+    """
     persons: dict[str, list[dict[str, Any]]] = {}
     for person in read_truth(world, "persons").to_pylist():
         persons.setdefault(person["picture"], []).append(person)
@@ -26,6 +29,8 @@ def write_sheet(world: Path, path: Path, marks: bool = True) -> None:
             at = list(Kind).index(kind), kinds[kind]
             cells.append((at, _cell(world, row["picture"], persons.get(row["picture"], []), marks)))
             kinds[kind] += 1
+    if not cells:
+        raise ValueError(f"{world}: holds no picture for a sheet")
     width, height = CELL_PX
     lines = [line for line, kind in enumerate(Kind) if kinds[kind]]
     sheet = Image.new("RGB", (COLUMNS * width, len(lines) * (height + CAPTION_PX)), "white")

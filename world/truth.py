@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from pipeline.reasons import Reason
 from pipeline.records import F32, I32, I64, BoxXyxy, Keypoints
-from world.people import ATTRIBUTES, Look
+from world.people import Look
 
 
 class Kind(StrEnum):
@@ -94,31 +94,19 @@ class TruthPicture:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TruthPerson:
-    """Table `truth-persons`: one row per person of a made picture, from left to right.
-
-    Attributes are those of `world.people.Look`.
-    """
+class Appearance:
+    """An identity in a picture: the columns that stand before the attributes."""
 
     picture: str
     person: I32
+    """From left to right, from 0."""
     identity: I64
-    sex: str
-    build: str
-    skin: str
-    hair_length: str
-    hair_colour: str
-    upper: str
-    upper_colour: str
-    pattern: str
-    pattern_colour: str | None
-    lower: str
-    lower_colour: str
-    shoe_colour: str
-    bag: str
-    bag_colour: str | None
-    headwear: str
-    headwear_colour: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TruthPerson(Look, Appearance):
+    """Table `truth-persons`: one row per person of a made picture, with the attributes of a look."""
+
     pose: str
     view: str
     yaw_deg: F32
@@ -132,10 +120,6 @@ class TruthPerson:
     passes: Passes
     fails: Reason | None
     """The gate that this picture was made to fail; None if it was made for none."""
-
-    def look(self) -> Look:
-        """The attributes as a look."""
-        return Look(**{name: getattr(self, name) for name in ATTRIBUTES})
 
 
 @dataclass(frozen=True, kw_only=True)

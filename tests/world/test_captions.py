@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.templates import Template, TemplateLibrary, load_library, make_template
 from tests.world.reader import COLOUR, GARMENT, NEARLY_THE_SAME, PLAIN, SILENT, STRIPED, Reading, read
-from world.captions import fitting, write_caption
+from world.captions import SLOTS, fitting, write_caption
 from world.people import ATTRIBUTES, Look, change, draw_identities
 from world.truth import Label, Lie, TruthCaption
 from world.words import ACTIONS, FACINGS, attributes
@@ -65,6 +65,11 @@ def test_every_word_is_labelled_as_a_reader_who_knows_the_look_would(lie_rate: f
         for reading in case.readings:
             expected |= reading.right
         assert labelled == expected, case.caption.text
+
+
+def test_everybody_can_be_given_as_many_captions_as_are_promised() -> None:
+    numbers = [len(fitting(LIBRARY, attributes(look, "walking", "front"))) for look in LOOKS]
+    assert min(numbers) == SLOTS
 
 
 def test_at_rate_zero_nothing_is_false() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from tests.world.scenes import CLOSE, shown
 from world.bodies import load_bodies, shape
 from world.figures import Figure, figure
 from world.garments import LOWERS, UPPERS
@@ -236,6 +237,18 @@ def test_a_shoulder_bag_hangs_at_the_hip_from_the_other_shoulder() -> None:
     assert low[:, 0].mean() < made.keypoints[12, 0]
     assert high[0] > 0
     assert high[1] > made.keypoints[SHOULDERS, 1].mean() - 0.05
+
+
+@pytest.mark.parametrize("upper", UPPERS)
+def test_the_strap_of_a_shoulder_bag_is_seen_all_the_way_down_the_back(upper: str) -> None:
+    made = dressed(having(bag="shoulder bag", bag_colour="pink", upper=upper))
+    about = np.diag([-1, 1, -1]).astype(np.float32)
+    drawing = shown(made.mesh.moved(about, np.zeros(3, np.float32)), *made.materials, camera=CLOSE)
+    strap = (drawing.owner == -1) & np.isfinite(drawing.depth)
+    rows = np.flatnonzero(strap.any(axis=1))
+    shoulder = CLOSE.project(made.keypoints[SHOULDERS] @ about)[0][:, 1].min()
+    assert rows[0] < shoulder
+    assert (np.diff(rows) == 1).all()
 
 
 def test_long_hair_reaches_lower_than_a_bob_and_a_bob_lower_than_short_hair() -> None:

@@ -1,10 +1,13 @@
 """A folder of a made world: the same world, the same truth, however often and wherever it was stopped."""
 
 import json
+import os
+import shutil
 import signal
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -185,6 +188,38 @@ def test_a_killed_run_goes_on_where_it_was(
     assert read_truth(tmp_path, "persons").num_rows == 5
 
 
+ORPHANS = """
+import os, signal, sys
+from pathlib import Path
+from world import folder
+
+def kill(done, total):
+    if done == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+if __name__ == "__main__":
+    folder.make_world(folder.World(people=1, views=5, others=0, seed=6), Path(sys.argv[1]), 2, kill)
+"""
+
+
+def test_the_workers_of_a_killed_run_end_too(tmp_path: Path) -> None:
+    # What it prints to is closed when the last of its processes is gone.
+    command = [sys.executable, "-c", ORPHANS, str(tmp_path)]
+    killed = subprocess.run(command, stdout=subprocess.PIPE, timeout=60, check=False)
+    assert killed.returncode == -signal.SIGKILL
+
+
+def test_a_second_run_into_the_folder_is_refused_until_the_first_ends(tmp_path: Path) -> None:
+    def intrude(_done: int, _total: int) -> None:
+        make_world(SINGLE, tmp_path, workers=1)
+
+    for _ in range(2):
+        with pytest.raises(FolderError, match=r": another run is drawing here$"):
+            make_world(SINGLE, tmp_path, workers=1, progress=intrude)
+    make_world(replace(SINGLE), tmp_path, workers=1)
+    assert is_made(tmp_path)
+
+
 def test_a_stop_while_a_part_is_published_draws_that_part_again(
     tmp_path: Path, drawn: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -240,7 +275,9 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
         make_world(SINGLE, tmp_path / "file", workers=1)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"world": {}}', '{"name": "other"}'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"world": {}}', '{"world": 3, "done": true}', '{"name": "other"}']
+)
 def test_a_foreign_note_is_refused_by_name(text: str, tmp_path: Path) -> None:
     (tmp_path / NOTE).write_text(text)
     with pytest.raises(FolderError, match=r"world\.json: is no note of a made world; take another folder$"):
@@ -250,8 +287,8 @@ def test_a_foreign_note_is_refused_by_name(text: str, tmp_path: Path) -> None:
 def test_a_folder_that_was_only_claimed_is_taken_up(tmp_path: Path, drawn: list[str]) -> None:
     with pytest.raises(StopError):
         make_world(SINGLE, tmp_path, workers=1, progress=Stopper(0))
-    (tmp_path / "pictures").rmdir()
-    (tmp_path / "parts").rmdir()
+    for name in ("pictures", "parts"):
+        shutil.rmtree(tmp_path / name)
     make_world(replace(SINGLE), tmp_path, workers=1)
     assert is_made(tmp_path)
 
@@ -299,7 +336,12 @@ def test_without_body_data_no_picture_is_begun(tmp_path: Path, monkeypatch: pyte
         ({"people": -1}, r"^people: -1 is below 0$"),
         ({"views": -1}, r"^views: -1 is below 0$"),
         ({"others": -1}, r"^others: -1 is below 0$"),
-        ({"captions": -1}, r"^captions: -1 is below 0$"),
+        ({"captions": -1}, r"^captions: -1 is not between 0 and 20$"),
+        ({"captions": 21}, r"^captions: 21 is not between 0 and 20$"),
+        ({"seed": -1}, r"^seed: -1 is below 0$"),
+        ({"people": 100_001, "views": 0}, r"^people: 100001 are more than 100000; make worlds with several"),
+        ({"people": 50_001, "views": 2}, r"^pictures: 100013 are more than 100000; make worlds with several"),
+        ({"others": 10_000_000}, r"^pictures: 110000003 are more than 100000; make worlds with several"),
         ({"supersample": 0}, r"^supersample: 0 is below 1$"),
         ({"supersample": 9}, r"^supersample: 9 is above 4$"),
         ({"lie_rate": 2.0}, r"^lie_rate: 2\.0 is not between 0 and 1$"),
@@ -310,6 +352,21 @@ def test_without_body_data_no_picture_is_begun(tmp_path: Path, monkeypatch: pyte
 def test_a_world_that_cannot_be_is_named(change: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         replace(SMALL, **change)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("workers", [-1, 0, 4 * (os.cpu_count() or 1) + 1])
+def test_too_few_or_too_many_workers_are_named(workers: int, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=rf"^workers: {workers} is not between 1 and \d+, 4 a CPU$"):
+        make_world(SINGLE, tmp_path / "out", workers=workers)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"PAR1")])
+def test_a_table_that_is_gone_or_damaged_is_named(damage: Callable[[Path], object], tmp_path: Path) -> None:
+    make_world(World(people=0, views=0, others=0), tmp_path, workers=1)
+    damage(tmp_path / "truth-persons.parquet")
+    with pytest.raises(FolderError, match=r"truth-persons\.parquet: is missing or damaged; take another"):
+        read_truth(tmp_path, "persons")
 
 
 def test_an_unknown_attribute_is_named_before_the_folder_is_claimed(tmp_path: Path) -> None:

@@ -56,6 +56,9 @@ def test_lies_are_planted_at_the_rate(tmp_path: Path) -> None:
         (["--only", "colour=red"], "error: colour: no such attribute; there are sex, build, "),
         (["--only", "upper_colour=plaid"], "error: upper_colour: 'plaid' is none of black, grey, "),
         (["--only", "upper"], "error: --only upper: is not NAME=VALUE"),
+        (["--only", "bag=none", "--only", "bag=handbag"], "error: --only bag=handbag: bag is none already"),
+        (["--workers", "0"], "error: workers: 0 is not between 1 and "),
+        (["--people", "0", "--sheet"], "error: {out}: holds no picture for a sheet"),
         (["--people", "-1"], "error: people: -1 is below 0"),
         (["--views", "-1"], "error: views: -1 is below 0"),
         (["--supersample", "9"], "error: supersample: 9 is above 4"),
@@ -69,7 +72,7 @@ def test_what_cannot_be_made_is_one_line_and_code_2(
     assert run(tmp_path / "w", *arguments) == 2
     errors = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("pictures: ")]
     assert len(errors) == 1
-    assert errors[0].startswith(message)
+    assert errors[0].startswith(message.replace("{out}", str(tmp_path / "w")))
 
 
 def test_a_folder_of_something_else_is_one_line_and_code_2(
