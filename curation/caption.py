@@ -79,9 +79,10 @@ class CaptionStage:
                 rows = list(
                     pool.map(lambda row: caption_row(row, captioner, self.settings), persons.to_pylist())
                 )
-                if rows and all(row.reason == Reason.ENDPOINT_UNREACHABLE for row in rows):
+                asked = [row for row in rows if row.reason != Reason.QUARANTINED]
+                if asked and all(row.reason == Reason.ENDPOINT_UNREACHABLE for row in asked):
                     # It says nothing about these persons: the unit stays open for the next run.
-                    raise UnreachableError(f"no endpoint answers: {rows[0].error}")
+                    raise UnreachableError(f"no endpoint answers: {asked[0].error}")
                 return to_table(PairRow, rows)
 
             yield process
@@ -96,14 +97,14 @@ def caption_inputs(settings: CaptionSettings) -> list[str]:
 
 
 def caption_row(row: dict[str, Any], captioner: Captioner, settings: CaptionSettings) -> PairRow:
-    """Caption one person; nothing is raised, a row that fails says why."""
+    """Caption one person; nothing is raised, a row that fails says why. A reason that it comes with stays."""
     started = time.monotonic()
     key = PersonKey(row["unit"], row["row"], row["person"])
     captions: list[Caption] = []
-    reason, error = None, None
+    reason, error = Reason(row["reason"]) if row.get("reason") else None, row.get("error")
     try:
-        captions = _captions(read_person(key, row), captioner, settings)
-        if all(c.text is None for c in captions):
+        captions = [] if reason else _captions(read_person(key, row), captioner, settings)
+        if captions and all(c.text is None for c in captions):
             reason, error = captions[0].reason, captions[0].error
     except CropError as problem:
         reason, error = Reason.DECODE_FAILED, str(problem)

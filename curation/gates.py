@@ -11,8 +11,11 @@
 """
 
 from collections.abc import Sequence
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 
 from pipeline.reasons import Reason
@@ -20,6 +23,7 @@ from pipeline.recipe import Section
 
 HEAD = range(5)
 HIPS = (11, 12)
+Numbers = NDArray[np.floating[Any] | np.integer[Any]]
 
 
 class GateLimits(Section):
@@ -58,22 +62,8 @@ def gate_outcomes(
 
     box: x1, y1, x2, y2 in pixels; keypoints: 51 numbers, x, y, confidence for each of COCO's 17.
     """
-    width, height = box[2] - box[0], box[3] - box[1]
-    figure = limits.boundary == "figure"
-    aspect = width / height if height > 0 else float("inf")
-    visible = [confidence >= limits.keypoint_confidence for confidence in keypoints[2::3]]
-    head, hips = sum(visible[i] for i in HEAD), sum(visible[i] for i in HIPS)
-    between = limits.aspect_min < aspect < limits.aspect_max if figure else (
-        limits.aspect_min <= aspect <= limits.aspect_max
-    )  # fmt: skip
-    return {
-        Reason.LOW_SCORE: score > limits.score_min,
-        Reason.SHORT_SIDE: (width if figure else min(width, height)) > limits.short_side_min_px,
-        Reason.ASPECT_RATIO: between,
-        Reason.FEW_KEYPOINTS: sum(visible) >= limits.keypoints_min + figure,
-        Reason.NO_HIP: hips >= limits.hips_min + figure,
-        Reason.NO_HEAD: head >= limits.head_min + figure,
-    }
+    outcomes = _outcomes(np.array([box]), np.array([score]), np.array([keypoints]), limits)
+    return {reason: bool(passed[0]) for reason, passed in outcomes.items()}
 
 
 def person_gate(
@@ -82,6 +72,42 @@ def person_gate(
     """The first gate that the person fails, in the order of the paper's text; None if it passes all."""
     outcomes = gate_outcomes(box, score, keypoints, limits)
     return next((reason for reason, passed in outcomes.items() if not passed), None)
+
+
+def person_gates(boxes: Numbers, scores: Numbers, keypoints: Numbers, limits: GateLimits) -> pa.StringArray:
+    """For each of N persons the first gate that it fails; null where it passes all.
+
+    boxes: [N, 4]; scores: [N]; keypoints: [N, 51].
+    """
+    outcomes = _outcomes(boxes, scores, keypoints, limits)
+    passed = np.stack(list(outcomes.values()))
+    first = pa.array(passed.argmin(axis=0), pa.int8(), mask=passed.all(axis=0))
+    return pa.array([reason.value for reason in outcomes], pa.string()).take(first)
+
+
+def _outcomes(
+    boxes: Numbers, scores: Numbers, keypoints: Numbers, limits: GateLimits
+) -> dict[Reason, NDArray[np.bool_]]:
+    """Which of N persons pass each gate: [N, 4], [N], [N, 51] to [N] each."""
+    # Numbers of 32 bits would draw the limits down to theirs.
+    boxes, scores, keypoints = (each.astype(np.float64) for each in (boxes, scores, keypoints))
+    width, height = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
+    figure = limits.boundary == "figure"
+    aspect = np.divide(width, height, out=np.full_like(width, np.inf), where=height > 0)
+    visible = keypoints[:, 2::3] >= limits.keypoint_confidence
+    between = (
+        (limits.aspect_min < aspect) & (aspect < limits.aspect_max)
+        if figure
+        else (limits.aspect_min <= aspect) & (aspect <= limits.aspect_max)
+    )
+    return {
+        Reason.LOW_SCORE: scores > limits.score_min,
+        Reason.SHORT_SIDE: (width if figure else np.minimum(width, height)) > limits.short_side_min_px,
+        Reason.ASPECT_RATIO: between,
+        Reason.FEW_KEYPOINTS: visible.sum(axis=1) >= limits.keypoints_min + figure,
+        Reason.NO_HIP: visible[:, HIPS].sum(axis=1) >= limits.hips_min + figure,
+        Reason.NO_HEAD: visible[:, HEAD].sum(axis=1) >= limits.head_min + figure,
+    }
 
 
 def looser_than(limits: GateLimits, floor: GateLimits) -> str | None:

@@ -1,118 +1,302 @@
-"""URL lists: plain text (one URL a line) or Parquet with a column `url`, cut into units."""
+"""The URL list as harvest reads it: URLs, carried columns, and a reason where nothing is to be asked for.
 
-import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+A unit is a fixed range of the list's rows, its files in the order of their names: nothing else decides what
+is in it, no pre-filter and no cluster.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import Any, TypeVar, overload
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
-from pipeline.units import Unit, slice_units
+from curation.list_cache import ListCache
+from curation.list_files import InputError as InputError
+from curation.list_files import ListFile, find_files
+from curation.list_formats import (
+    Columns,
+    FileIndex,
+    ListFormat,
+    ListRow,
+    ParquetList,
+    Rows,
+    is_number,
+    is_text,
+)
+from curation.list_texts import DelimitedList, JsonLines, PlainText
+from curation.prefilter import Prefilter, PrefilterSettings
+from pipeline.reasons import Reason
+from pipeline.recipe import fingerprint
+from pipeline.units import Unit
 
-BOM = b"\xef\xbb\xbf"
-INPUT_ROWS = pa.schema([("unit", pa.int64()), ("row", pa.int32()), ("url", pa.string())])
+INPUT_ROWS = pa.schema(
+    [
+        ("unit", pa.int64()),
+        ("row", pa.int32()),
+        ("url", pa.string()),
+        ("carried", pa.string()),
+        ("reason", pa.string()),
+        ("error", pa.string()),
+    ]
+)
+"""A row with a reason is passed on as it is by every stage."""
+
+URL_CHARS = 2**20
+"""A longer URL is a row that cannot be read; any text list ends there too."""
+_FILES_AT_ONCE = 16
+_DRAWN_AT_ONCE = 2**20
+
+G = TypeVar("G")
+T = TypeVar("T")
 
 
-class InputError(ValueError):
-    """A URL list that cannot be read; the message is one line naming the file."""
+class InputSettings(PrefilterSettings):
+    """What is read of a URL list, and which of its rows are not asked for."""
+
+    url_column: str = "url"
+    """Column with the URL; a plain text has no other."""
+    columns: tuple[str, ...] = ()
+    """Further columns to carry along, into table `urls`."""
+
+    def read_columns(self) -> tuple[str, ...]:
+        """All columns that are read, the URL's first."""
+        return tuple(dict.fromkeys((self.url_column, *self.columns, *self.number_columns())))
+
+
+@dataclass(frozen=True)
+class UnitRange(Sequence[Unit]):
+    """Units of equal size, made as they are asked for: a million cost no memory."""
+
+    total: int
+    """Rows."""
+    rows: int
+    """In a unit; the last may have fewer."""
+
+    def __len__(self) -> int:
+        return -(-self.total // self.rows)
+
+    @overload
+    def __getitem__(self, place: int) -> Unit: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Unit]: ...
+    def __getitem__(self, place: int | slice) -> Unit | Sequence[Unit]:
+        if isinstance(place, slice):
+            return [self[index] for index in range(*place.indices(len(self)))]
+        index = range(len(self))[place]
+        first = index * self.rows
+        return Unit(index, first, min(self.rows, self.total - first))
 
 
 @dataclass(frozen=True)
 class UrlList:
-    """A file of URLs; blank lines of a text list are no rows, everything else is."""
+    """A list of URLs: Parquet, CSV, TSV, JSON lines or plain text, in one file or several of one format.
 
-    path: Path
-    """Absolute, since workers read it too."""
+    The list is looked at once: by `units`, or when it is sent to workers. They go to a unit's rows directly,
+    except in compressed text: there each unit decompresses its file from the start, which for n rows in units
+    of u costs n / 2u passes over the file. With a `cache`, a compressed text is unpacked there at that look
+    and costs its size on storage instead; and the look at a text, one pass over it, is not taken twice.
+    """
+
+    path: str | Path
+    """A file, a folder, a glob, or a URI of one (s3://, gs://, file://, any that fsspec knows)."""
+    settings: InputSettings = field(default_factory=InputSettings)
+    limit: int | None = None
+    """Only the first so many rows."""
+    sample: int | None = None
+    """Only so many rows, drawn by `seed` (after `limit`); the sample is a list with units of its own."""
+    seed: int = 0
+    cache: str | Path | None = None
+    """Folder or URI that all workers can read and only one run writes to."""
 
     def check(self) -> None:
-        """Raise InputError if the list is missing, empty or without a column of URLs."""
-        if not self.path.is_file():
-            raise InputError(f"{self.path}: no such URL list")
-        if not self._is_parquet and b"\0" in self._head(4096):
-            raise InputError(f"{self.path}: neither Parquet nor UTF-8 text (compressed lists are not read)")
-        if self._is_parquet:
-            try:
-                schema = pq.read_schema(self.path)
-            except pa.ArrowInvalid as error:
-                raise InputError(f"{self.path}: not Parquet: {error}") from None
-            if "url" not in schema.names:
-                raise InputError(f"{self.path}: no column url; it has {', '.join(schema.names)}")
-            if not _is_text(schema.field("url").type):
-                raise InputError(f"{self.path}: the column url holds {schema.field('url').type}, not text")
-        if not self.units(1_000_000):
+        """Raise InputError if the list is missing or empty, or lacks a column that the settings name."""
+        Prefilter.read(self.settings)
+        found = _at_once(lambda file: format_of(file).columns(file, self.settings.url_column), self._files)
+        rows = _at_once(lambda file: format_of(file).index(file, 1).rows, self._files)
+        if not any(rows):
             raise InputError(f"{self.path}: the list has no URLs")
+        for file, columns, first in zip(self._files, found, rows, strict=True):
+            if first:
+                _check_columns(file.name, columns, self.settings)
 
     def fingerprint(self) -> str:
-        """Hash of the file's bytes."""
-        with self.path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        """Hash of what the rows come from beside the settings: contents of list and domain files, the cut."""
+        drawn = None if self.sample is None else [self.sample, self.seed]
+        contents, domains = list(self._identities), self._prefilter.fingerprint()
+        return fingerprint(self._files[0].format, contents, self.limit, drawn, domains)
 
-    def units(self, rows: int) -> list[Unit]:
-        """Cut the list into units of at most `rows` rows; nothing else than the list decides where."""
-        if self._is_parquet:
-            return slice_units(pq.read_metadata(self.path).num_rows, rows)
-        starts, total = [], 0
-        for offset, _ in self._lines(0):
-            if total % rows == 0:
-                starts.append(offset)
-            total += 1
-        return [
-            Unit(unit.index, unit.first, unit.count, offset)
-            for unit, offset in zip(slice_units(total, rows), starts, strict=True)
-        ]
+    def list_rows(self) -> int:
+        """Rows of the list, at most `limit`; a sample is drawn from them. Looks at the list as `units`."""
+        return self._index.rows if self.limit is None else min(self._index.rows, self.limit)
+
+    def units(self, rows: int) -> Sequence[Unit]:
+        """Units of at most `rows` rows, the same for any settings. Raises InputError for a broken file."""
+        return UnitRange(self.list_rows() if self._drawn is None else len(self._drawn), rows)
 
     def read(self, unit: Unit) -> pa.Table:
-        """The rows of a unit: unit, row, url."""
-        urls = self._parquet_urls(unit) if self._is_parquet else self._text_urls(unit)
-        columns = [[unit.index] * len(urls), range(len(urls)), urls]
+        """The rows of a unit, as in INPUT_ROWS. Raises InputError if the list is no longer what it was."""
+        place = slice(unit.first, unit.first + unit.count)
+        wanted = np.arange(place.start, place.stop) if self._drawn is None else self._drawn[place]
+        rows, prefilter = self._index.read(wanted, self.settings.read_columns()), self._prefilter
+        found = [self._outcome(row, prefilter) for row in rows]
+        if len(found) != unit.count:
+            raise InputError(f"{self.path}: has changed: unit {unit.index} had {unit.count} rows")
+        columns = [[unit.index] * len(found), range(len(found)), *zip(*found, strict=True)]
         return pa.table([pa.array(c, f.type) for c, f in zip(columns, INPUT_ROWS, strict=True)], INPUT_ROWS)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """With the look at the list that was taken here, so that no worker takes another."""
+        return {**self.__dict__, "_index": self._index, "_drawn": self._drawn, "_prefilter": self._prefilter}
+
+    @cached_property
+    def _files(self) -> tuple[ListFile, ...]:
+        return find_files(str(self.path))
+
+    @cached_property
+    def _index(self) -> "_ListIndex":
+        identities = self._identities if self.cache is not None else [""] * len(self._files)
+        looked = _at_once(self._look, list(zip(self._files, identities, strict=True)))
+        return _ListIndex(tuple(file for file, _ in looked), tuple(index for _, index in looked))
+
+    def _look(self, given: tuple[ListFile, str]) -> tuple[ListFile, FileIndex]:
+        """The file to read, and where its rows are."""
+        file, identity = given
+        if self.cache is None or file.format == "parquet":
+            return file, format_of(file).index(file, self.limit)
+        cache = ListCache(str(self.cache))
+        file = cache.unpacked(file, identity)
+        index = cache.saved_index(file, identity, self.limit)
+        if index is None:
+            index = format_of(file).index(file, self.limit)
+            cache.save_index(file, identity, self.limit, index)
+        return file, index
+
+    @cached_property
+    def _identities(self) -> tuple[str, ...]:
+        return tuple(_at_once(ListFile.identity, self._files))
+
+    @cached_property
+    def _drawn(self) -> Rows | None:
+        return None if self.sample is None else draw(self.list_rows(), self.sample, self.seed)
+
+    @cached_property
+    def _prefilter(self) -> Prefilter:
+        return Prefilter.read(self.settings)
+
+    def _outcome(
+        self, row: ListRow, prefilter: Prefilter
+    ) -> tuple[str | None, str | None, Reason | None, str | None]:
+        """URL, carried columns, reason and error of a row."""
+        if row.error:
+            return None, None, Reason.ROW_UNREADABLE, row.error
+        url, carried = None, None
+        try:
+            url = _url(row.values[self.settings.url_column])
+            carried = _json(row.values, self.settings.columns)
+            return url, carried, prefilter.reason(url, row.values), None
+        except (ValueError, RecursionError) as error:
+            return url, carried, Reason.ROW_UNREADABLE, f"{row.place}: {error}"
+
+
+@dataclass(frozen=True, eq=False)
+class _ListIndex:
+    """The files of a list, and where their rows are."""
+
+    files: tuple[ListFile, ...]
+    indexes: tuple[FileIndex, ...]
+
     @property
-    def _is_parquet(self) -> bool:
-        return self._head(4) == b"PAR1" or self.path.suffix == ".parquet"
+    def rows(self) -> int:
+        return sum(index.rows for index in self.indexes)
 
-    def _head(self, size: int) -> bytes:
-        with self.path.open("rb") as file:
-            return file.read(size)
-
-    def _text_urls(self, unit: Unit) -> list[str]:
-        lines = (line for _, line in self._lines(unit.offset))
-        return [_text(line) for _, line in zip(range(unit.count), lines, strict=False)]
-
-    def _lines(self, offset: int) -> Iterator[tuple[int, bytes]]:
-        with self.path.open("rb") as file:
-            # What editors on Windows put before the first line is no part of its URL.
-            offset = offset or (len(BOM) if file.read(len(BOM)) == BOM else 0)
-            file.seek(offset)
-            for line in file:
-                if line.strip():
-                    yield offset, line
-                offset += len(line)
-
-    def _parquet_urls(self, unit: Unit) -> list[str | None]:
-        urls: list[str | None] = []
-        start, end, seen = unit.first, unit.first + unit.count, 0
-        with pq.ParquetFile(self.path) as file:
-            for group in range(file.num_row_groups):
-                size = file.metadata.row_group(group).num_rows
-                if seen < end and seen + size > start:
-                    column = file.read_row_group(group, columns=["url"])["url"]
-                    first = max(0, start - seen)
-                    found = pc.cast(column, pa.large_binary()).slice(first, end - seen - first).to_pylist()
-                    urls += [None if url is None else _text(url) for url in found]
-                seen += size
-        return urls
+    def read(self, wanted: Rows, columns: Sequence[str]) -> Iterator[ListRow]:
+        """Rows by their numbers in the whole list, rising."""
+        starts = np.cumsum([0, *(index.rows for index in self.indexes)])
+        cuts = np.searchsorted(wanted, starts)
+        for number in np.flatnonzero(np.diff(cuts)).tolist():
+            file, index = self.files[number], self.indexes[number]
+            inner = wanted[cuts[number] : cuts[number + 1]] - starts[number]
+            yield from format_of(file).rows(file, index, inner, columns)
 
 
-def _text(url: bytes) -> str:
-    """One bad byte spoils its own row only."""
-    return url.decode("utf-8", errors="replace").strip()
+def format_of(file: ListFile) -> ListFormat:
+    """What reads a file."""
+    formats: dict[str, ListFormat] = {
+        "parquet": ParquetList(),
+        "csv": DelimitedList(","),
+        "tsv": DelimitedList("\t"),
+        "jsonl": JsonLines(),
+        "text": PlainText(),
+    }
+    return formats[file.format]
 
 
-def _is_text(arrow: pa.DataType) -> bool:
-    values = arrow.value_type if pa.types.is_dictionary(arrow) else arrow
-    return any(
-        is_kind(values) for is_kind in (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary)
-    )
+def draw(total: int, wanted: int, seed: int) -> Rows:
+    """The rows of 0…total whose hash of (seed, row) is among the `wanted` smallest, rising.
+
+    A larger sample holds the smaller one; no two rows have one hash. Memory: O(wanted), not O(total).
+    """
+    key = _mix(np.array([seed % 2**64], np.uint64))
+    rows, at_once = np.empty(0, np.int64), max(wanted, _DRAWN_AT_ONCE)
+    for start in range(0, total, at_once):
+        rows = np.concatenate([rows, np.arange(start, min(start + at_once, total), dtype=np.int64)])
+        if len(rows) > wanted:
+            rows = rows[np.argpartition(_mix(rows.astype(np.uint64) ^ key), wanted)[:wanted]]
+    return np.sort(rows)
+
+
+def _mix(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The finaliser of SplitMix64: one to one, and every bit of the result hangs on every bit given."""
+    numbers = numbers + np.uint64(0x9E3779B97F4A7C15)
+    numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return numbers ^ (numbers >> np.uint64(31))
+
+
+def _check_columns(name: str, columns: Columns, settings: InputSettings) -> None:
+    for column in settings.read_columns():
+        if column not in columns:
+            raise InputError(f"{name}: no column {column}; it has {', '.join(columns) or 'none'}")
+    url = columns[settings.url_column]
+    if url is not None and not is_text(url):
+        raise InputError(f"{name}: the column {settings.url_column} holds {url}, not text")
+    for column in settings.number_columns():
+        arrow = columns[column]
+        if arrow is not None and not (is_number(arrow) or is_text(arrow)):
+            raise InputError(f"{name}: the column {column} holds {arrow}, not numbers")
+
+
+def _at_once(work: Callable[[G], T], given: Sequence[G]) -> list[T]:
+    """Object stores answer slowly, and many at once."""
+    with ThreadPoolExecutor(min(_FILES_AT_ONCE, len(given))) as pool:
+        return list(pool.map(work, given))
+
+
+def _url(given: Any) -> str | None:
+    if given is None:
+        return None
+    if not isinstance(given, str):
+        raise ValueError(f"the URL is of type {type(given).__name__}, not a text")
+    if len(given) > URL_CHARS:
+        raise ValueError(f"a URL of {len(given)} characters; it may have {URL_CHARS}")
+    return _clean(given).strip()
+
+
+def _json(values: Mapping[str, Any], columns: Sequence[str]) -> str | None:
+    """The carried columns as one JSON object; what JSON does not know is null (NaN) or text (a date)."""
+    if not columns:
+        return None
+    found = {name: values[name] for name in columns}
+    plain = json.loads(json.dumps(found, default=str), parse_constant=lambda _: None)
+    return _clean(json.dumps(plain, sort_keys=True, ensure_ascii=False))
+
+
+def _clean(text: str) -> str:
+    """Halves of surrogate pairs, which JSON can spell and UTF-8 cannot, become question marks."""
+    return text.encode("utf-8", errors="replace").decode()

@@ -13,6 +13,7 @@ from PIL import Image
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from pipeline.recipe import Section, operational
+from pipeline.stage import UnitError
 
 LEAST_SIDE_PX = 28
 """Qwen2.5-VL servers crash on a picture with a smaller side (docs/method.md)."""
@@ -23,7 +24,7 @@ class MllmError(RuntimeError):
     """No usable answer; the message is one line."""
 
 
-class UnreachableError(MllmError):
+class UnreachableError(MllmError, UnitError):
     """No endpoint could be talked to, again and again: nothing is known about the picture."""
 
 

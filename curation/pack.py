@@ -3,15 +3,13 @@
 import hashlib
 import io
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from PIL import Image
 from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 
@@ -19,7 +17,7 @@ from pipeline.recipe import Section
 from pipeline.records import PersonKey, content_hash
 from pipeline.shards import DONE, SPLITS, STATISTICS, encode_shard, shard_name, shard_schema
 from pipeline.stage import Process
-from pipeline.storage import publish, publish_json
+from pipeline.storage import Place, publish, publish_json, read_ahead, read_table
 from pipeline.units import PhaseFolder, Unit
 
 
@@ -43,6 +41,11 @@ class PackSettings(Section):
             raise ValueError("val_share and test_share leave nothing to train on")
         return self
 
+
+PARTS_AT_ONCE = 4
+"""Parts with pixels that a shard's worker fetches from an object store at once; each is held in memory."""
+
+_ByKey = dict[PersonKey, dict[str, Any]]
 
 PLAN = pa.schema(
     [
@@ -87,29 +90,30 @@ class PlannedPairs:
     annotate: PhaseFolder
     units_per_unit: int
     """Harvest units in an annotate unit."""
-    plan: Path
+    plan: Place
 
     def read(self, unit: Unit) -> pa.Table:
         """Rows of the shard schema, in the planned order."""
-        plan = pq.read_table(self.plan, filters=pc.field("shard") == unit.index).to_pylist()
+        plan = read_table(self.plan, filters=pc.field("shard") == unit.index).to_pylist()
         by_unit: defaultdict[int, set[PersonKey]] = defaultdict(set)
         for row in plan:
             by_unit[row["unit"]].add(_key(row))
-        persons: dict[PersonKey, dict[str, Any]] = {}
-        captions: dict[PersonKey, dict[str, Any]] = {}
-        for index, keys in by_unit.items():
-            persons |= self._persons(index, keys)
-            captions |= self._captions(index, keys)
+        persons: _ByKey = {}
+        captions: _ByKey = {}
+        units = read_ahead(self.harvest.path, self._read_unit, by_unit.items(), PARTS_AT_ONCE)
+        for some_persons, some_captions in units:
+            persons |= some_persons
+            captions |= some_captions
         rows = [_shard_row(persons[_key(row)], captions[_key(row)], row["split"]) for row in plan]
         return pa.Table.from_pylist(rows, schema=shard_schema())
 
-    def _persons(self, index: int, keys: set[PersonKey]) -> dict[PersonKey, dict[str, Any]]:
+    def _read_unit(self, wanted: tuple[int, set[PersonKey]]) -> tuple[_ByKey, _ByKey]:
+        """The persons and the pairs of one harvest unit that are wanted."""
+        index, keys = wanted
         columns = ["unit", "row", "person", "url", "image_sha256", "score", "crop"]
-        return _by_key(self.harvest.parts("persons", index), columns, keys)
-
-    def _captions(self, index: int, keys: set[PersonKey]) -> dict[PersonKey, dict[str, Any]]:
-        parts = self.annotate.parts("pairs", index // self.units_per_unit)
-        return _by_key(parts, ["unit", "row", "person", "captions"], keys)
+        persons = _by_key(self.harvest.parts("persons", index), columns, keys)
+        pairs = self.annotate.parts("pairs", index // self.units_per_unit)
+        return persons, _by_key(pairs, ["unit", "row", "person", "captions"], keys)
 
 
 @dataclass(frozen=True)
@@ -152,7 +156,8 @@ class ShardSink:
     def publish(self, unit: Unit, rows: pa.Table) -> Mapping[str, Any]:
         """rows: the shard schema. Counts rows, captions and words, for the statistics."""
         metadata = {"recipe_hash": str(self.folder.trace["recipe_hash"])}
-        publish(self.folder.path / shard_name(unit.index, self.shards), encode_shard(rows, metadata))
+        name, shard = shard_name(unit.index, self.shards), encode_shard(rows, metadata)
+        publish(self.folder.path / name, shard)
         captions = [caption for row in rows["captions"].to_pylist() for caption in row]
         counts = {
             "rows_in": unit.count,
@@ -161,7 +166,7 @@ class ShardSink:
             "captions": len(captions),
             "words": sum(len(caption.split()) for caption in captions),
         }
-        self.folder.mark_done(unit, counts, {"shard": content_hash(rows)}, {})
+        self.folder.mark_done(unit, counts, {"shard": content_hash(rows)}, {name: len(shard)})
         return counts
 
 
@@ -209,8 +214,8 @@ def _shard_row(person: dict[str, Any], pair: dict[str, Any], split: str) -> dict
     }
 
 
-def _by_key(parts: list[Path], columns: list[str], keys: set[PersonKey]) -> dict[PersonKey, dict[str, Any]]:
-    rows = (row for part in parts for row in pq.read_table(part, columns=columns).to_pylist())
+def _by_key(parts: Sequence[Place], columns: list[str], keys: set[PersonKey]) -> _ByKey:
+    rows = (row for part in parts for row in read_table(part, columns=columns).to_pylist())
     return {_key(row): row for row in rows if _key(row) in keys}
 
 

@@ -6,15 +6,12 @@ folder again and does what is missing; a changed one starts a new folder beside 
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from curation.caption import CaptionStage, caption_inputs
 from curation.decisions import decide
-from curation.detectors import weights_hash
 from curation.download import Download
 from curation.inputs import UrlList
 from curation.pack import (
@@ -35,11 +32,21 @@ from curation.tables import (
     measurements,
 )
 from pipeline.funnel import Counts, Line, check_accounting
+from pipeline.progress import ShowProgress
 from pipeline.reasons import Status
 from pipeline.recipe import fingerprint
 from pipeline.records import PERSON_KEY, SCHEMA_VERSION
 from pipeline.stage import Placed, Pool, Sink, Source
-from pipeline.storage import publish_json, publish_table, read_json
+from pipeline.storage import (
+    DamagedError,
+    Place,
+    folders,
+    publish_json,
+    publish_table,
+    read_json,
+    read_table,
+    sizes,
+)
 from pipeline.units import PhaseFolder, Unit, slice_units
 
 RunUnits = Callable[[Sequence[Unit], Source, Sequence[Placed], Sink], Iterator[Any]]
@@ -69,12 +76,12 @@ class Curation:
     recipe: CurateRecipe
     trace: Mapping[str, Any]
     urls: UrlList
-    out: Path
+    out: Place
     run_units: RunUnits
     phases: frozenset[str]
     """Phases that may do work; the others must be done."""
-    progress: Callable[[str, int, int], None]
-    """Called with phase, units done, units in all."""
+    progress: ShowProgress
+    """Called with phase, units done, units in all, and the counts of the unit that has ended."""
 
     def run(self) -> list[PhaseReport]:
         """All phases in order, up to the last that is wanted; what is done already is not done again."""
@@ -89,12 +96,15 @@ class Curation:
 
     def harvest(self) -> PhaseReport:
         """Download every URL, measure every person, store what was measured; no threshold decides here."""
-        settings = self.recipe.harvest
+        settings, takedown = self.recipe.harvest, self.recipe.takedown.load()
         folder = self._folder("harvest", self._harvest_fingerprint())
         units = self.urls.units(settings.unit_rows)
         stages = [
-            Placed(stage=Download(settings.download), pool=settings.download_pool.pool()),
-            Placed(stage=MeasurePersons(settings.persons), pool=settings.measure_pool.pool()),
+            Placed(
+                stage=Download(settings.download, settings.download_pool.workers, takedown),
+                pool=settings.download_pool.pool(),
+            ),
+            Placed(stage=MeasurePersons(settings.persons, takedown), pool=settings.measure_pool.pool()),
         ]
         done, counts = self._run(
             "harvest", folder, units, self.urls, stages, HarvestSink(folder, settings.part_bytes)
@@ -103,18 +113,19 @@ class Curation:
         return PhaseReport("harvest", folder, len(units), done, line)
 
     def decide(self, harvest: PhaseReport) -> PhaseReport:
-        """Apply the gates to the measurements, then drop exact duplicates: the first by key stays."""
+        """Apply takedown and gates to the measurements, then drop duplicates: the first by key stays."""
         folder = self._folder("decisions", self._decisions_fingerprint())
         path, marker = folder.path / "decisions.parquet", folder.path / "done.json"
-        done = marker.is_file()
+        done = marker.is_file() and sizes(folder.path).get(path.name) == read_json(marker).get("bytes")
         if not done:
             folder.begin()
-            measured = measurements(harvest.folder, list(range(harvest.units)))
-            decisions = decide(measured, self.recipe.gates)
-            publish_table(path, decisions, {"recipe_hash": str(self.trace["recipe_hash"])})
+            measured = measurements(harvest.folder, range(harvest.units), pictures=True)
+            recipe, taken_down = self.recipe, self.recipe.takedown.load()
+            decisions = decide(measured, recipe.gates, recipe.dedup, taken_down.mask)
+            size = publish_table(path, decisions, {"recipe_hash": str(self.trace["recipe_hash"])})
             counts = Counts.of(_persons(harvest), decisions["reason"].to_pylist())
             check_accounting([Line("decide", "persons", counts)])
-            publish_json(marker, {"counts": {"persons": counts.to_json()}})
+            publish_json(marker, {"counts": {"persons": counts.to_json()}, "bytes": size})
         line = Line("decide", "persons", Counts.from_json(read_json(marker)["counts"]["persons"]))
         return PhaseReport("decide", folder, 1, int(done), line)
 
@@ -145,9 +156,12 @@ class Curation:
         inputs = (annotate.folder.path.name, self.recipe.seed, settings.result_settings())
         folder = self._folder("pack", fingerprint(*inputs))
         path = folder.path / "plan.parquet"
-        if not path.is_file():
-            publish_table(path, plan_shards(self._kept_pairs(harvest, annotate), self.recipe.seed, settings))
-        units = shard_units(pq.read_table(path))
+        try:
+            plan = read_table(path)
+        except DamagedError:
+            plan = plan_shards(self._kept_pairs(harvest, annotate), self.recipe.seed, settings)
+            publish_table(path, plan)
+        units = shard_units(plan)
         source = PlannedPairs(harvest.folder, annotate.folder, per_unit, path)
         stages = [Placed(stage=FitImages(settings), pool=Pool(cpus=0.5))]
         done, counts = self._run("pack", folder, units, source, stages, ShardSink(folder, len(units)))
@@ -180,7 +194,7 @@ class Curation:
         for number, status in enumerate(self.run_units(todo, source, stages, sink) if todo else (), start=1):
             if status.error:
                 errors.append(f"unit {status.unit}: {status.error.strip()}")
-            self.progress(phase, done + number - len(errors), len(units))
+            self.progress(phase, done + number - len(errors), len(units), status.counts or None)
         if errors:
             error = PhaseError(
                 f"{phase}: {len(errors)} of {len(units)} units failed, first {errors[0].splitlines()[-1]}"
@@ -192,11 +206,11 @@ class Curation:
     def _kept_pairs(self, harvest: PhaseReport, annotate: PhaseReport) -> pa.Table:
         pictures = pa.concat_tables(
             table.select([*PERSON_KEY, "image_sha256"])
-            for table in measurements(harvest.folder, list(range(harvest.units)))
+            for table in measurements(harvest.folder, range(harvest.units))
         )
         parts = [part for unit in range(annotate.units) for part in annotate.folder.parts("pairs", unit)]
         kept = pa.concat_tables(
-            pq.read_table(part, columns=PERSON_KEY, filters=[("status", "=", Status.KEPT.value)])
+            read_table(part, columns=PERSON_KEY, filters=[("status", "=", Status.KEPT.value)])
             for part in parts
         )
         return kept.join(pictures, PERSON_KEY, join_type="inner")
@@ -204,21 +218,26 @@ class Curation:
     def _earlier(self, folder: PhaseFolder) -> tuple[PhaseFolder, ...]:
         """Annotate folders of other decisions whose captions were made in the same way."""
         found = []
-        for path in sorted(self.out.glob("annotate-*/phase.json")):
-            trace = read_json(path)
-            if path.parent != folder.path and trace.get("captions") == folder.trace["captions"]:
-                found.append(PhaseFolder(path.parent, trace))
+        for path in folders(self.out):
+            if not path.name.startswith("annotate-") or path == folder.path:
+                continue
+            if (path / "phase.json").is_file():
+                trace = read_json(path / "phase.json")
+                if trace.get("captions") == folder.trace["captions"]:
+                    found.append(PhaseFolder(path, trace))
         return tuple(found)
 
     def _folder(self, phase: str, fingerprint: str, **inputs: str) -> PhaseFolder:
         return PhaseFolder(self.out / f"{phase}-{fingerprint}", {**self.trace, **inputs})
 
     def _harvest_fingerprint(self) -> str:
-        weights = weights_hash(self.recipe.harvest.persons.weights)
-        return self.recipe.harvest.fingerprint(self.urls.fingerprint(), weights, str(SCHEMA_VERSION))
+        weights = self.recipe.harvest.persons.weights_hashes()
+        return self.recipe.harvest.fingerprint(self.urls.fingerprint(), *weights, str(SCHEMA_VERSION))
 
     def _decisions_fingerprint(self) -> str:
-        return self.recipe.gates.fingerprint(self._harvest_fingerprint())
+        taken_down = self.recipe.takedown.load().fingerprint()
+        dedup = self.recipe.dedup.fingerprint(*self.recipe.dedup.inputs())
+        return self.recipe.gates.fingerprint(self._harvest_fingerprint(), dedup, taken_down)
 
 
 def _persons(harvest: PhaseReport) -> int:

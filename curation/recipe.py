@@ -2,13 +2,16 @@
 
 from typing import Self
 
-from pydantic import NonNegativeFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 
 from curation.caption import CaptionSettings
+from curation.dedup import DedupSettings
 from curation.download import DownloadSettings
 from curation.gates import GateLimits, looser_than
+from curation.inputs import InputSettings
 from curation.pack import PackSettings
 from curation.persons import PersonSettings
+from curation.takedown import TakedownSettings
 from pipeline.recipe import Section, operational
 from pipeline.stage import Pool
 from pipeline.units import PART_BYTES
@@ -36,6 +39,10 @@ class HarvestRecipe(Section):
     """URLs in a unit; a worker holds the pictures of one in memory."""
     part_bytes: PositiveInt = operational(PART_BYTES)
     """Cap of a file of persons; a unit with more is published in numbered parts."""
+    max_failed_share: float = Field(default=0.75, ge=0, le=1, json_schema_extra={"operational": True})
+    """Share of the URLs that may fail; above it the command ends with exit code 3."""
+    input: InputSettings = InputSettings()
+    """What is read of the URL list, and which rows are not asked for."""
     download: DownloadSettings = DownloadSettings()
     """How URLs are fetched."""
     persons: PersonSettings = PersonSettings()
@@ -51,6 +58,8 @@ class AnnotateRecipe(Section):
 
     units_per_unit: PositiveInt = 4
     """Harvest units in an annotate unit."""
+    max_failed_share: float = Field(default=0.05, ge=0, le=1, json_schema_extra={"operational": True})
+    """Share of the persons that may fail; above it the command ends with exit code 3."""
     caption: CaptionSettings
     """How captions are made."""
     caption_pool: PoolSettings = operational(PoolSettings(cpus=1.0))
@@ -66,6 +75,10 @@ class CurateRecipe(Section):
     """Download and measure."""
     gates: GateLimits = GateLimits()
     """Which measured persons are kept."""
+    dedup: DedupSettings = DedupSettings()
+    """Which of them are copies of others."""
+    takedown: TakedownSettings = TakedownSettings()
+    """What must not be in the data, whoever measured it."""
     annotate: AnnotateRecipe
     """Captions."""
     pack: PackSettings = PackSettings()
@@ -87,3 +100,7 @@ class CurateRecipe(Section):
         """The pools of each phase: what a cluster must have for the largest of them."""
         harvest, annotate = self.harvest, self.annotate
         return [[harvest.download_pool.pool(), harvest.measure_pool.pool()], [annotate.caption_pool.pool()]]
+
+    def largest_failed_shares(self) -> dict[str, float]:
+        """What each phase may lose of its rows."""
+        return {"harvest": self.harvest.max_failed_share, "annotate": self.annotate.max_failed_share}

@@ -1,17 +1,16 @@
 """What the phases read and publish: the sources and sinks of harvest and annotate."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pipeline.funnel import Counts
 from pipeline.reasons import Status
 from pipeline.records import PERSON_KEY, PERSON_ORDER, PairRow, PersonRow, UrlRow, arrow_schema
+from pipeline.storage import Place, read_ahead, read_table
 from pipeline.units import PhaseFolder, Unit
 
 
@@ -31,6 +30,7 @@ class HarvestSink:
         counts = {
             "urls": Counts.of(unit.count, urls["reason"].to_pylist()).to_json(),
             "persons": persons.num_rows,
+            "bytes": pc.sum(urls["image_bytes"]).as_py() or 0,
         }
         self.folder.publish_unit(unit, {"urls": urls, "persons": persons}, counts, self.part_bytes)
         return counts
@@ -41,7 +41,7 @@ class KeptPersons:
     """The persons of a range of harvest units whom the decisions keep."""
 
     harvest: PhaseFolder
-    decisions: Path
+    decisions: Place
     """The file of decisions."""
 
     def read(self, unit: Unit) -> pa.Table:
@@ -50,14 +50,14 @@ class KeptPersons:
         tables = [schema.empty_table()]
         for index in pc.unique(kept["unit"]).to_pylist():
             for part in self.harvest.parts("persons", index):
-                tables.append(_select(pq.read_table(part).cast(schema), kept, "left semi"))
+                tables.append(_select(read_table(part).cast(schema), kept, "left semi"))
         return pa.concat_tables(tables)
 
     def keys(self, unit: Unit) -> pa.Table:
         """The keys of those persons: unit, row, person."""
         in_range = (pc.field("unit") >= unit.first) & (pc.field("unit") < unit.first + unit.count)
         kept = pc.field("status") == Status.KEPT.value
-        return pq.read_table(self.decisions, columns=PERSON_KEY, filters=in_range & kept)
+        return read_table(self.decisions, columns=PERSON_KEY, filters=in_range & kept)
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class UncaptionedPersons:
         found = schema.empty_table()
         for folder in self.earlier:
             for part in folder.parts("pairs", unit.index):
-                pairs = pq.read_table(part, filters=pc.field("status") == Status.KEPT.value).cast(schema)
+                pairs = read_table(part, filters=pc.field("status") == Status.KEPT.value).cast(schema)
                 new = _select(_select(pairs, wanted, "left semi"), found.select(PERSON_KEY), "left anti")
                 found = pa.concat_tables([found, new])
         return found
@@ -104,12 +104,26 @@ class PairSink:
         return counts
 
 
-def measurements(harvest: PhaseFolder, units: list[int]) -> Iterator[pa.Table]:
-    """The persons of each harvest unit without their pixels, in the order of the units."""
+def measurements(harvest: PhaseFolder, units: Sequence[int], pictures: bool = False) -> Iterator[pa.Table]:
+    """The persons of each harvest unit without their pixels, in the order of the units.
+
+    pictures: with the `image_phash` of the picture that each was found in.
+    """
     names = [name for name in arrow_schema(PersonRow).names if name != "crop"]
-    for index in units:
-        for part in harvest.parts("persons", index):
-            yield pq.read_table(part, columns=names)
+
+    def read(index: int) -> list[pa.Table]:
+        persons = [read_table(part, columns=names) for part in harvest.parts("persons", index)]
+        return [_with_pictures(table, harvest, index) for table in persons] if pictures else persons
+
+    for tables in read_ahead(harvest.path, read, units):
+        yield from tables
+
+
+def _with_pictures(persons: pa.Table, harvest: PhaseFolder, index: int) -> pa.Table:
+    columns = ["row", "image_phash"]
+    urls = pa.concat_tables(read_table(part, columns=columns) for part in harvest.parts("urls", index))
+    places = pc.index_in(persons["row"], value_set=urls["row"].combine_chunks())
+    return persons.append_column("image_phash", urls["image_phash"].combine_chunks().take(places))
 
 
 def _select(rows: pa.Table, keys: pa.Table, join: str) -> pa.Table:

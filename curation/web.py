@@ -1,26 +1,34 @@
 """The safe opener: every byte from the web comes through here, whoever asks for it.
 
-Names are resolved once, every address is checked, the connection goes to the checked address; each redirect
-is checked the same way. Bytes and seconds are bounded in total. Proxies and cookies do not exist here.
+A URL is read strictly, its name resolved, every address checked, and the connection goes to a checked address
+by number; each redirect is checked the same way, whether it changes scheme (also from https to http: nothing
+secret is sent), port or host. Certificates are verified. Bytes and seconds are bounded in total. Cookies do
+not exist here, nor do proxies of the environment; bodies are as the server says, what they are is decode's.
+
+Through a proxy of the settings nothing of this changes: names are resolved and checked here, and the proxy is
+asked for a tunnel (CONNECT, for http too) to the checked address; TLS ends at the server. The proxy itself is
+the operator's word: its own address is not checked. It must allow tunnels to the ports of the settings.
 """
 
 import contextlib
 import http.client
 import io
-import queue
+import ipaddress
 import socket
 import ssl
 import urllib.request
 from collections.abc import Callable
+from datetime import UTC, datetime
 from email.message import Message
-from threading import Thread
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urljoin
 
-from pydantic import Field
+from pydantic import Field, PositiveInt, field_validator
 
 from curation.addresses import (
     Address,
+    Names,
     Target,
     WebError,
     checked_addresses,
@@ -28,17 +36,16 @@ from curation.addresses import (
     parse_url,
     system_addresses,
 )
-from curation.wire import Deadline, Wire, as_web_errors, connect
+from curation.wire import Deadline, Proxy, Wire, as_web_errors, ask, connect, read_body
 from pipeline.reasons import Reason
-from pipeline.recipe import Section
+from pipeline.recipe import Section, operational
 
-__all__ = ["WebError", "WebOpener", "WebResponse", "WebSettings"]
+__all__ = ["WebError", "WebOpener", "WebResponse", "WebSettings", "retry_after_s"]
 
 _AGENT = r"^[A-Za-z][\x20-\x7e]*$"
 _PRINTABLE = r"^[\x20-\x7e]*$"
 _REDIRECTS = (301, 302, 303, 307, 308)
-_MAX_HEAD_BYTES = 64 * 1024
-_READ_BYTES = 64 * 1024
+_MAX_RETRY_AFTER_S = 86_400.0
 
 
 class WebSettings(Section):
@@ -58,6 +65,23 @@ class WebSettings(Section):
     """Longest body taken."""
     deadline_s: float = Field(default=15.0, gt=0, json_schema_extra={"operational": True})
     """Seconds for one URL in total: names, connections, redirects, body."""
+    max_lookups: PositiveInt = operational(64)
+    """Names looked up at once in one worker, with the lookups that nobody waits for any more."""
+    proxy: str | None = operational(None)
+    """An HTTP proxy such as `http://proxy.example:3128`, asked for tunnels; the environment's are ignored."""
+
+    @field_validator("proxy")
+    @classmethod
+    def _is_plain(cls, proxy: str | None) -> str | None:
+        """Refuse what is no plain proxy; a password would stand in every output's recipe."""
+        if proxy is not None:
+            try:
+                target = parse_url(proxy)
+            except WebError as error:
+                raise ValueError(f"{error.reason}: {error.detail}") from None
+            if target.scheme != "http" or target.path != "/":
+                raise ValueError("expected http://host:port")
+        return proxy
 
     @property
     def agent_header(self) -> str:
@@ -93,7 +117,8 @@ class WebOpener(urllib.request.OpenerDirector):
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._settings = settings
-        self._resolve = resolve
+        self._names = Names(resolve, settings.max_lookups)
+        self._proxy = parse_url(settings.proxy) if settings.proxy else None
         self._tls = tls or ssl.create_default_context()
 
     def open(
@@ -104,35 +129,40 @@ class WebOpener(urllib.request.OpenerDirector):
             isinstance(fullurl, urllib.request.Request) and fullurl.get_method() != "GET"
         ):
             raise WebError(Reason.URL_INVALID, "only GET is sent")
-        url = fullurl if isinstance(fullurl, str) else fullurl.full_url
+        return self.get(fullurl if isinstance(fullurl, str) else fullurl.full_url)
+
+    def get(self, url: str, *, max_body_bytes: int | None = None, any_status: bool = False) -> WebResponse:
+        """Get a URL, redirects followed. Raises WebError only.
+
+        max_body_bytes: longest body taken, where it is not the settings'.
+        any_status: also return the answers of servers that refuse or fail (4xx, 5xx and odd ones) and empty
+        bodies, instead of raising; the caller looks at `status`.
+        """
+        max_bytes = self._settings.max_body_bytes if max_body_bytes is None else max_body_bytes
         deadline = Deadline(self._settings.deadline_s)
         for _ in range(self._settings.max_redirects + 1):
-            answer = self._ask(parse_url(url), deadline)
+            answer = self._ask(parse_url(url), deadline, max_bytes, any_status)
             if isinstance(answer, WebResponse):
                 return answer
             url = answer
         raise WebError(Reason.TOO_MANY_REDIRECTS, url)
 
-    def _ask(self, target: Target, deadline: Deadline) -> WebResponse | str:
+    def _ask(self, target: Target, deadline: Deadline, max_bytes: int, any_status: bool) -> WebResponse | str:
         """One request: a body, or the URL that it redirects to."""
         addresses = self._addresses(target, deadline)
         with (
-            connect(addresses, target.port, deadline) as plain,
+            connect(addresses, target.port, deadline, self._through(deadline)) as plain,
             self._secured(plain, target, deadline) as connection,
         ):
             wire = Wire(connection, deadline)
-            wire.allow(_MAX_HEAD_BYTES, Reason.HTTP_PROTOCOL_ERROR)
-            with as_web_errors(broken=Reason.CONNECT_FAILED):
-                wire.send(self._request(target))
-                response = http.client.HTTPResponse(wire, method="GET")  # type: ignore[arg-type]
-                response.begin()
-            with contextlib.closing(response):
+            with contextlib.closing(ask(wire, self._request(target))) as response:
                 if response.status in _REDIRECTS:
                     return _location(target, response.headers)
-                _check_head(response, self._settings.max_body_bytes)
-                wire.allow(2 * self._settings.max_body_bytes + _READ_BYTES, Reason.TOO_MANY_BYTES)
-                with as_web_errors(broken=Reason.TRUNCATED_BODY):
-                    body = _body(response, self._settings.max_body_bytes)
+                if not any_status:
+                    _check_status(response)
+                body = read_body(response, wire, max_bytes)
+                if not (body or any_status):
+                    raise WebError(Reason.EMPTY_BODY)
                 return WebResponse(target.url, response.status, response.headers, body)
 
     def _request(self, target: Target) -> bytes:
@@ -156,30 +186,19 @@ class WebOpener(urllib.request.OpenerDirector):
         listed = target.port in self._settings.ports
         if not listed and not self._settings.allow_loopback:
             raise WebError(Reason.PORT_FORBIDDEN, target.port)
-        names = [target.host] if _is_literal(target.host) else self._names(target.host, deadline)
-        addresses = checked_addresses(names, self._settings.allow_loopback)
+        addresses = checked_addresses(self._resolved(target.host, deadline), self._settings.allow_loopback)
         if not listed and not all(is_loopback(address) for address in addresses):
             raise WebError(Reason.PORT_FORBIDDEN, target.port)
         return addresses
 
-    def _names(self, host: str, deadline: Deadline) -> list[str]:
-        """Resolve in a thread that is left behind at the deadline: the system's resolver knows no time."""
-        answer: queue.SimpleQueue[list[str] | Exception] = queue.SimpleQueue()
+    def _resolved(self, host: str, deadline: Deadline) -> list[str]:
+        return [host] if _is_literal(host) else self._names.addresses(host, deadline.left())
 
-        def ask() -> None:
-            try:
-                answer.put(self._resolve(host))
-            except Exception as error:
-                answer.put(error)
-
-        Thread(target=ask, name=f"resolve {host}", daemon=True).start()
-        try:
-            found = answer.get(timeout=deadline.left())
-        except queue.Empty:
-            raise WebError(Reason.DEADLINE_EXCEEDED, f"resolving {host}") from None
-        if isinstance(found, Exception) or not found:
-            raise WebError(Reason.DNS_FAILED, f"{host}: {found or 'no address'}")
-        return found
+    def _through(self, deadline: Deadline) -> Proxy | None:
+        if self._proxy is None:
+            return None
+        names = self._resolved(self._proxy.host, deadline)
+        return Proxy([ipaddress.ip_address(name) for name in names], self._proxy.port)
 
 
 def _is_literal(host: str) -> bool:
@@ -198,29 +217,27 @@ def _location(target: Target, headers: Message) -> str:
         raise WebError(Reason.URL_INVALID, error) from None
 
 
-def _check_head(response: http.client.HTTPResponse, max_body_bytes: int) -> None:
+def retry_after_s(headers: Message) -> float | None:
+    """Seconds that Retry-After asks for, as a number or as a date, 0 to 86,400; None where it does not."""
+    text = headers.get("Retry-After", "").strip()
+    if text.isascii() and text.isdigit():
+        return min(float(text), _MAX_RETRY_AFTER_S)
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return min(max((moment - datetime.now(UTC)).total_seconds(), 0.0), _MAX_RETRY_AFTER_S)
+
+
+def _check_status(response: http.client.HTTPResponse) -> None:
     status = f"HTTP {response.status}"
+    if response.status in (429, 503):
+        reason = Reason.RATE_LIMITED if response.status == 429 else Reason.HTTP_SERVER_ERROR
+        raise WebError(reason, status, retry_after_s(response.headers))
     if 400 <= response.status < 500:
         raise WebError(Reason.HTTP_CLIENT_ERROR, status)
     if 500 <= response.status < 600:
         raise WebError(Reason.HTTP_SERVER_ERROR, status)
-    if not 200 <= response.status < 300:
+    if response.status == http.client.PARTIAL_CONTENT or not 200 <= response.status < 300:
         raise WebError(Reason.HTTP_PROTOCOL_ERROR, status)
-    if response.headers.get("Content-Encoding", "").strip().lower() not in ("", "identity"):
-        raise WebError(Reason.HTTP_PROTOCOL_ERROR, "compressed although not asked to")
-    if response.length is not None and response.length > max_body_bytes:
-        raise WebError(Reason.TOO_MANY_BYTES, f"{response.length} bytes announced")
-
-
-def _body(response: http.client.HTTPResponse, max_body_bytes: int) -> bytearray:
-    announced = response.length
-    body = bytearray()
-    while chunk := response.read(_READ_BYTES):
-        body += chunk
-        if len(body) > max_body_bytes:
-            raise WebError(Reason.TOO_MANY_BYTES, f"over {max_body_bytes} bytes")
-    if announced is not None and len(body) < announced:
-        raise WebError(Reason.TRUNCATED_BODY, f"{len(body)} of {announced} bytes")
-    if not body:
-        raise WebError(Reason.EMPTY_BODY)
-    return body

@@ -1,18 +1,26 @@
-"""One connection with bounds: a deadline that every step shares, and a limit on the bytes that come."""
+"""One request's bytes with bounds: a deadline that every step shares, and limits on what comes back."""
 
 import http.client
 import io
+import re
 import socket
 import ssl
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from email.errors import MissingHeaderBodySeparatorDefect
 from typing import Any
 
 from curation.addresses import Address, WebError
 from pipeline.reasons import Reason
 
 _ADDRESSES_TRIED = 4
+_MAX_HEAD_BYTES = 64 * 1024
+_READ_BYTES = 64 * 1024
+_LENGTH = re.compile("[0-9]{1,18}")
+_ZLIB_OR_GZIP = 32 + zlib.MAX_WBITS
 
 
 class Deadline:
@@ -80,35 +88,123 @@ def as_web_errors(broken: Reason) -> Iterator[None]:
         raise WebError(Reason.TRUNCATED_BODY, error) from None
     except ssl.SSLError as error:
         raise WebError(Reason.TLS_FAILED, error) from None
-    except (http.client.HTTPException, ValueError) as error:
+    except (http.client.HTTPException, ValueError, zlib.error) as error:
         raise WebError(Reason.HTTP_PROTOCOL_ERROR, error) from None
     except OSError as error:
         raise WebError(broken, error) from None
 
 
-def connect(addresses: list[Address], port: int, deadline: Deadline) -> socket.socket:
+@dataclass(frozen=True)
+class Proxy:
+    """An HTTP proxy that is asked for tunnels only (RFC 9110, 9.3.6), to addresses by number.
+
+    Asked for a URL instead, it would resolve the name again, past our checks, or given the number replace the
+    Host header by it (RFC 9112, 3.2.2).
+    """
+
+    addresses: list[Address]
+    port: int
+
+
+def connect(
+    addresses: list[Address], port: int, deadline: Deadline, proxy: Proxy | None = None
+) -> socket.socket:
     """Connect to the first of the addresses that answers, no name in between.
 
     Each gets an equal part of the time left, so that one dead end does not take it all.
     Raises WebError: connect_failed, deadline_exceeded.
     """
-    failure = OSError("no address")
+    failure: Exception = OSError("no address")
     tried = addresses[:_ADDRESSES_TRIED]
     for number, address in enumerate(tried):
+        part = Deadline(deadline.left() / (len(tried) - number))
         try:
-            return _connection(address, port, deadline.left() / (len(tried) - number))
-        except OSError as error:
+            return _tunnel(address, port, part, proxy) if proxy else _connection(address, port, part)
+        except (OSError, WebError) as error:
             failure = error
     with as_web_errors(broken=Reason.CONNECT_FAILED):
         raise failure
 
 
-def _connection(address: Address, port: int, timeout_s: float) -> socket.socket:
+def _connection(address: Address, port: int, deadline: Deadline) -> socket.socket:
     connection = socket.socket(socket.AF_INET if address.version == 4 else socket.AF_INET6)
     try:
-        connection.settimeout(timeout_s)
+        connection.settimeout(deadline.left())
         connection.connect((str(address), port))
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _tunnel(address: Address, port: int, deadline: Deadline, proxy: Proxy) -> socket.socket:
+    connection = connect(proxy.addresses, proxy.port, deadline)
+    authority = f"{address}:{port}" if address.version == 4 else f"[{address}]:{port}"
+    try:
+        request = f"CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n".encode("ascii")
+        status = ask(Wire(connection, deadline), request, method="CONNECT").status
+        if not 200 <= status < 300:
+            raise WebError(Reason.CONNECT_FAILED, f"the proxy refuses {authority}: HTTP {status}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def ask(wire: Wire, request: bytes, method: str = "GET") -> http.client.HTTPResponse:
+    """Send a request and read the head of its answer, past interim answers (1xx).
+
+    Raises WebError: connect_failed, deadline_exceeded, tls_failed, http_protocol_error.
+    """
+    wire.allow(_MAX_HEAD_BYTES, Reason.HTTP_PROTOCOL_ERROR)
+    with as_web_errors(broken=Reason.CONNECT_FAILED):
+        wire.send(request)
+        response = http.client.HTTPResponse(wire, method=method)  # type: ignore[arg-type]
+        response.begin()
+        while 100 <= response.status < 200 and response.status != http.client.SWITCHING_PROTOCOLS:
+            response.headers = None  # type: ignore[assignment]  # so that it begins again
+            response.begin()
+    if any(isinstance(defect, MissingHeaderBodySeparatorDefect) for defect in response.headers.defects):
+        raise WebError(Reason.HTTP_PROTOCOL_ERROR, "a header line without a name; those after it are lost")
+    return response
+
+
+def read_body(response: http.client.HTTPResponse, wire: Wire, max_bytes: int) -> bytearray:
+    """The whole body, inflated where the server compressed it unasked; possibly empty.
+
+    max_bytes: longest body taken, as it came and as it is inflated.
+    Raises WebError: too_many_bytes, truncated_body, deadline_exceeded, tls_failed, http_protocol_error.
+    """
+    announced = _announced_bytes(response, max_bytes)
+    encoding = response.headers.get("Content-Encoding", "").strip().lower()
+    if encoding not in ("", "identity", "gzip", "x-gzip", "deflate"):
+        raise WebError(Reason.HTTP_PROTOCOL_ERROR, f"encoded as {encoding}, although not asked to")
+    inflating = None if encoding in ("", "identity") else zlib.decompressobj(_ZLIB_OR_GZIP)
+    wire.allow(2 * max_bytes + _READ_BYTES, Reason.TOO_MANY_BYTES)  # chunks have heads
+    body, came = bytearray(), 0
+    with as_web_errors(broken=Reason.TRUNCATED_BODY):
+        while chunk := response.read(_READ_BYTES):
+            came += len(chunk)
+            body += inflating.decompress(chunk, max_bytes + 1 - len(body)) if inflating else chunk
+            if max(came, len(body)) > max_bytes:
+                raise WebError(Reason.TOO_MANY_BYTES, f"over {max_bytes} bytes")
+            if inflating and inflating.eof:
+                return body
+    if came < announced or (inflating and came):
+        raise WebError(Reason.TRUNCATED_BODY, f"{came} bytes of {announced or 'more'}")
+    return body
+
+
+def _announced_bytes(response: http.client.HTTPResponse, max_bytes: int) -> int:
+    """The announced length, 0 where there is none; what can be read in two ways is refused."""
+    headers = response.headers
+    transfer = headers.get("Transfer-Encoding", "identity").strip().lower()
+    if transfer != "identity" and not response.chunked:
+        raise WebError(Reason.HTTP_PROTOCOL_ERROR, f"transferred as {transfer}")
+    lengths = {length.strip() for length in headers.get_all("Content-Length", [])}
+    if len(lengths) > 1 or not all(_LENGTH.fullmatch(length) for length in lengths):
+        raise WebError(Reason.HTTP_PROTOCOL_ERROR, f"announced length {', '.join(sorted(lengths))}")
+    announced = response.length or 0
+    if announced > max_bytes:
+        raise WebError(Reason.TOO_MANY_BYTES, f"{announced} bytes announced")
+    return announced

@@ -58,6 +58,11 @@ class Counts:
         """Rows whose fate is known."""
         return self.kept + sum(self.rejected.values()) + sum(self.failed.values())
 
+    @property
+    def failed_share(self) -> float:
+        """Share of the rows in that failed, 0 to 1; 0 where none came in."""
+        return sum(self.failed.values()) / self.rows_in if self.rows_in else 0.0
+
 
 @dataclass(frozen=True)
 class Line:
@@ -80,6 +85,14 @@ def check_accounting(lines: Sequence[Line]) -> None:
             raise AccountingError(f"{name}, {counts.accounted} are accounted for")
         if before and before.rows == line.rows and before.counts.kept != counts.rows_in:
             raise AccountingError(f"{name}, {before.phase} kept {before.counts.kept}")
+
+
+def over_budget(lines: Sequence[Line], largest_failed_share: Mapping[str, float]) -> list[Line]:
+    """The lines of which a larger share of rows failed than their phase may lose.
+
+    largest_failed_share: phase to share, 0 to 1; a phase that is not named may lose all.
+    """
+    return [line for line in lines if line.counts.failed_share > largest_failed_share.get(line.phase, 1.0)]
 
 
 def funnel_text(lines: Sequence[Line]) -> str:

@@ -14,12 +14,21 @@ class Status(StrEnum):
 class Reason(StrEnum):
     """Why a row was rejected (we decided against it) or failed (we could not look at it)."""
 
+    # rejected: by what the list says of the picture, before anything is fetched
+    LISTED_SIZE = "listed_size"
+    LISTED_ASPECT = "listed_aspect"
+    LISTED_FACES = "listed_faces"
+    LISTED_NSFW = "listed_nsfw"
+    LISTED_WATERMARK = "listed_watermark"
+    DOMAIN_EXCLUDED = "domain_excluded"
     # rejected: the address asks for what is never fetched
     URL_INVALID = "url_invalid"
     SCHEME_FORBIDDEN = "scheme_forbidden"
     PORT_FORBIDDEN = "port_forbidden"
     ADDRESS_FORBIDDEN = "address_forbidden"
+    ROBOTS_FORBIDDEN = "robots_forbidden"
     OPTED_OUT = "opted_out"
+    TAKEN_DOWN = "taken_down"
     # rejected: the picture
     NOT_AN_IMAGE = "not_an_image"
     TOO_MANY_PIXELS = "too_many_pixels"
@@ -33,12 +42,18 @@ class Reason(StrEnum):
     NO_HEAD = "no_head"
     # rejected: the person, over the whole run
     EXACT_DUPLICATE = "exact_duplicate"
+    NEAR_DUPLICATE = "near_duplicate"
+    # failed: the row of the list
+    ROW_UNREADABLE = "row_unreadable"
     # failed: the network
     DNS_FAILED = "dns_failed"
     CONNECT_FAILED = "connect_failed"
     TLS_FAILED = "tls_failed"
     DEADLINE_EXCEEDED = "deadline_exceeded"
     TOO_MANY_REDIRECTS = "too_many_redirects"
+    ROBOTS_UNREACHABLE = "robots_unreachable"
+    HOST_GIVEN_UP = "host_given_up"
+    RATE_LIMITED = "rate_limited"
     HTTP_CLIENT_ERROR = "http_client_error"
     HTTP_SERVER_ERROR = "http_server_error"
     HTTP_PROTOCOL_ERROR = "http_protocol_error"
@@ -51,6 +66,7 @@ class Reason(StrEnum):
     CAPTION_FAILED = "caption_failed"
     CAPTION_EMPTY = "caption_empty"
     CRASHED = "crashed"
+    QUARANTINED = "quarantined"
 
     @property
     def status(self) -> Status:
@@ -60,11 +76,19 @@ class Reason(StrEnum):
 
 _REJECTED = frozenset(
     {
+        Reason.LISTED_SIZE,
+        Reason.LISTED_ASPECT,
+        Reason.LISTED_FACES,
+        Reason.LISTED_NSFW,
+        Reason.LISTED_WATERMARK,
+        Reason.DOMAIN_EXCLUDED,
         Reason.URL_INVALID,
         Reason.SCHEME_FORBIDDEN,
         Reason.PORT_FORBIDDEN,
         Reason.ADDRESS_FORBIDDEN,
+        Reason.ROBOTS_FORBIDDEN,
         Reason.OPTED_OUT,
+        Reason.TAKEN_DOWN,
         Reason.NOT_AN_IMAGE,
         Reason.TOO_MANY_PIXELS,
         Reason.NO_PERSON,
@@ -75,6 +99,7 @@ _REJECTED = frozenset(
         Reason.NO_HIP,
         Reason.NO_HEAD,
         Reason.EXACT_DUPLICATE,
+        Reason.NEAR_DUPLICATE,
     }
 )
 

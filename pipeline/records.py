@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from pipeline.reasons import Reason, Status
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 I32 = Annotated[int, pa.int32()]
 I64 = Annotated[int, pa.int64()]
@@ -26,6 +26,8 @@ Picture = Annotated[bytes, pa.large_binary()]
 BoxXyxy = Annotated[list[float], pa.list_(pa.float32(), 4)]
 Keypoints = Annotated[list[float], pa.list_(pa.float32(), 51)]
 """COCO 17 keypoints, flat: x, y, confidence for each (pixels of the source picture)."""
+Hash64 = Annotated[bytes, pa.binary(8)]
+"""A perceptual hash; near pictures differ in few of its 64 bits."""
 PERSON_KEY = ["unit", "row", "person"]
 """The columns that name a person, in every table from `persons` on."""
 PERSON_ORDER = [(name, "ascending") for name in PERSON_KEY]
@@ -80,10 +82,13 @@ class UrlRow:
     reason: Reason | None = None
     error: str | None = field(default=None, metadata=VOLATILE)
     image_sha256: str | None = None
+    image_phash: Hash64 | None = None
     width_px: I32 | None = None
     height_px: I32 | None = None
     image_bytes: I64 | None = None
     persons: I32 = 0
+    carried: str | None = None
+    """Columns of the list that the recipe carries along, as a JSON object."""
     seconds: F32 | None = field(default=None, metadata=VOLATILE)
 
 
@@ -103,6 +108,11 @@ class PersonRow:
     keypoints: Keypoints
     crop_sha256: str
     """Hash of the crop's size and RGB pixels, whatever the encoding they arrived in."""
+    crop_phash: Hash64 | None = None
+    """None where the crop has too little contrast to be told from others."""
+    crop_left_px: I32 = 0
+    crop_top_px: I32 = 0
+    """Where the crop's corner stands in the picture."""
     crop_width_px: I32
     crop_height_px: I32
     crop: Picture | None

@@ -4,6 +4,7 @@ import json
 import logging
 import math
 import os
+import secrets
 import signal
 import sys
 import threading
@@ -16,10 +17,15 @@ from typing import Any
 
 import pyarrow as pa
 import ray
+from ray._private import worker as ray_worker
 from ray._private.node import Node
 from ray.exceptions import RayError
+from ray.util.metrics import Gauge
 
+from pipeline.attempts import Attempts
+from pipeline.progress import Snapshot, Tallies
 from pipeline.stage import Placed, Pool, Sink, Source, Stage
+from pipeline.storage import Place
 from pipeline.units import Unit
 
 START_ATTEMPTS = 3
@@ -51,6 +57,9 @@ class Cluster:
     address: str | None
     cpus: float
     object_store_bytes: int
+    attempts: Place | None = None
+    """Folder for marks of what is in work, which all workers reach; no two runs may use it at once. Without
+    one, a row that kills its worker is tried for ever."""
     _exit: ExitStack = field(default_factory=ExitStack)
     _started: bool = False
 
@@ -65,15 +74,17 @@ class Cluster:
     ) -> Iterator[UnitStatus]:
         """Run units through source, stages and sink; yield each unit's status as it ends, in any order.
 
-        A unit whose code raises is reported with its error, and the others go on; a worker that dies is
-        replaced by Ray and its unit is done again. Raises RunnerError if no cluster comes up, or if the
-        pools ask for more than it has.
+        A row that makes a stage raise, or kills its worker whenever it is in work, comes out with a reason
+        (pipeline/attempts.py). A unit that cannot be done is reported with its error, and the others go on;
+        a worker that dies is replaced by Ray and its unit is done again. Raises RunnerError if no cluster
+        comes up, or if the pools ask for more than it has.
         """
         if not self._started:
             self._start()
         check_pools([placed.pool for placed in stages])
+        attempts = Attempts(self.attempts, run=secrets.token_hex(8))
         for start in range(0, len(units), WINDOW_UNITS):
-            yield from _run_window(units[start : start + WINDOW_UNITS], source, stages, sink)
+            yield from _run_window(units[start : start + WINDOW_UNITS], source, stages, sink, attempts)
 
     def _start(self) -> None:
         count = max(math.ceil(self.cpus), os.cpu_count() or 1)
@@ -96,21 +107,75 @@ class Cluster:
         self._started = True
 
 
+class RayMetrics(Tallies):
+    """A ShowProgress for Ray's Prometheus endpoints (`MetricsExportPort` of each node): gauges by phase.
+
+    `ray_webperson_units`, `…_units_total`, `…_rows_per_second`, `…_bytes_per_second`, and `…_rows` by phase
+    and reason (`kept` among them), those of this run. Without a cluster it is silent.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._gauges: dict[str, Any] = {}
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Set the gauges."""
+        if not ray.is_initialized():
+            return
+        self._set("units", snapshot.done, phase=snapshot.phase)
+        self._set("units_total", snapshot.total, phase=snapshot.phase)
+        self._set("rows_per_second", snapshot.rows_per_s, phase=snapshot.phase)
+        self._set("bytes_per_second", snapshot.bytes_per_s, phase=snapshot.phase)
+        for reason, rows in {"kept": snapshot.kept, **snapshot.reasons}.items():
+            self._set("rows", rows, phase=snapshot.phase, reason=reason)
+
+    def _set(self, name: str, value: float, **tags: str) -> None:
+        if name not in self._gauges:
+            description = f"{name.replace('_', ' ').capitalize()} of webperson curate."
+            self._gauges[name] = Gauge(f"webperson_{name}", description, tag_keys=tuple(tags))
+        self._gauges[name].set(value, tags)
+
+
 def pool_cpus(pools: Sequence[Pool]) -> float:
     """CPUs that a phase with these pools asks for, reading and publishing included."""
     return sum(pool.workers * pool.cpus for pool in pools) + _READ.cpus + _PUBLISH.cpus
 
 
 def check_pools(pools: Sequence[Pool]) -> None:
-    """Refuse pools that together want more than the cluster has: Ray would wait for ever, silently."""
+    """Refuse pools that want more than the cluster has: Ray would wait for ever, silently.
+
+    Compared are the sums, and for each pool by itself how many of its workers the nodes can hold, since a
+    worker lives on one node and a share of a GPU on one GPU.
+    """
     have = ray.cluster_resources()
     wanted = {"CPU": pool_cpus(pools), "GPU": sum(pool.workers * pool.gpus for pool in pools)}
     for kind, amount in wanted.items():
-        if amount > have.get(kind, 0.0) + 1e-6:
+        if amount > have.get(kind, 0.0) + _ROUNDING:
             raise RunnerError(
                 f"the stages ask for {amount:g} {kind} but the cluster has {have.get(kind, 0.0):g}"
             )
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    for pool in (*pools, _READ, _PUBLISH):
+        held = sum(_workers_held(node, pool) for node in nodes)
+        if held < pool.workers:
+            each = f"{pool.cpus:g} CPU" + (f" and {pool.gpus:g} GPU" if pool.gpus else "")
+            raise RunnerError(
+                f"a stage asks for {pool.workers} workers of {each} each, the cluster's nodes can hold {held}"
+            )
 
+
+def _workers_held(node: Mapping[str, float], pool: Pool) -> int:
+    """How many workers of a pool the node could hold if it did nothing else; at most the pool's."""
+    by_cpu = (node.get("CPU", 0.0) + _ROUNDING) / pool.cpus if pool.cpus else pool.workers
+    by_gpu = float(pool.workers)
+    if pool.gpus > 1:  # whole GPUs only, says Ray
+        by_gpu = 0.0 if pool.gpus % 1 else node.get("GPU", 0.0) // pool.gpus
+    elif pool.gpus:
+        by_gpu = node.get("GPU", 0.0) * math.floor((1 + _ROUNDING) / pool.gpus)
+    return math.floor(min(by_cpu, by_gpu, pool.workers))
+
+
+_ROUNDING = 1e-6
 
 # Reading and publishing are light; unequal shares keep Ray from fusing them with each other or a stage.
 _READ = Pool(cpus=0.10)
@@ -132,23 +197,31 @@ _WHOLE_BLOCKS: dict[str, Any] = {"batch_size": None, "batch_format": "pyarrow", 
 
 
 class _Work:
-    """A stage, opened once for the life of a Ray actor."""
+    """A stage, opened once for the life of a Ray actor; `step` tells its attempts from those of others."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, step: str, attempts: Attempts) -> None:
         # The stack stays with the actor: left alone, it would be collected and the stage closed under it.
         self._open = ExitStack()
         self.process = self._open.enter_context(stage.open())
+        self.step, self.attempts = step, attempts
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        return _step(block, lambda _, payload: _encode(self.process(_decode(payload))))
+        return _step(block, self._work)
+
+    def _work(self, unit: Unit, payload: bytes) -> bytes:
+        return _encode(self.attempts.process(unit, self.step, _decode(payload), self.process))
 
 
-def _read(block: pa.Table, source: Source) -> pa.Table:
-    return _step(block, lambda unit, _: _encode(source.read(unit)))
+def _read(block: pa.Table, source: Source, attempts: Attempts) -> pa.Table:
+    return _step(block, lambda unit, _: attempts.once(unit, "read", lambda: _encode(source.read(unit))))
 
 
-def _publish(block: pa.Table, sink: Sink) -> pa.Table:
-    return _step(block, lambda unit, payload: json.dumps(sink.publish(unit, _decode(payload))).encode())
+def _publish(block: pa.Table, sink: Sink, attempts: Attempts) -> pa.Table:
+    def publish(unit: Unit, payload: bytes) -> bytes:
+        counts = attempts.once(unit, "publish", lambda: sink.publish(unit, _decode(payload)))
+        return json.dumps(counts).encode()
+
+    return _step(block, publish)
 
 
 def _step(block: pa.Table, work: Callable[[Unit, bytes], bytes]) -> pa.Table:
@@ -165,14 +238,14 @@ def _step(block: pa.Table, work: Callable[[Unit, bytes], bytes]) -> pa.Table:
 
 
 def _run_window(
-    units: Sequence[Unit], source: Source, stages: Sequence[Placed], sink: Sink
+    units: Sequence[Unit], source: Source, stages: Sequence[Placed], sink: Sink, attempts: Attempts
 ) -> Iterator[UnitStatus]:
     items = [{**asdict(unit), "payload": b"", "error": None} for unit in units]
     dataset = ray.data.from_items(items, override_num_blocks=len(items))
-    dataset = _add_task(dataset, _read, source, _READ)
-    for placed in stages:
-        dataset = _add_stage(dataset, placed.stage, placed.pool)
-    dataset = _add_task(dataset, _publish, sink, _PUBLISH)
+    dataset = _add_task(dataset, _read, (source, attempts), _READ)
+    for number, placed in enumerate(stages):
+        dataset = _add_stage(dataset, (placed.stage, f"stage-{number}", attempts), placed.pool)
+    dataset = _add_task(dataset, _publish, (sink, attempts), _PUBLISH)
     for row in _rows(dataset):
         counts = {} if row["error"] else json.loads(row["payload"])
         yield UnitStatus(unit=row["index"], counts=counts, error=row["error"])
@@ -186,20 +259,20 @@ def _rows(dataset: Any) -> Iterator[dict[str, Any]]:
         raise RunnerError(f"Ray gave up: {str(error).strip().splitlines()[-1]}") from error
 
 
-def _add_task(dataset: Any, step: Callable[..., pa.Table], argument: object, pool: Pool) -> Any:
+def _add_task(dataset: Any, step: Callable[..., pa.Table], arguments: tuple[object, ...], pool: Pool) -> Any:
     return dataset.map_batches(
         step,
-        fn_args=(argument,),
+        fn_args=arguments,
         compute=ray.data.TaskPoolStrategy(size=pool.workers),
         num_cpus=pool.cpus,
         **_WHOLE_BLOCKS,
     )
 
 
-def _add_stage(dataset: Any, stage: Stage, pool: Pool) -> Any:
+def _add_stage(dataset: Any, arguments: tuple[object, ...], pool: Pool) -> Any:
     return dataset.map_batches(
         _Work,
-        fn_constructor_args=(stage,),
+        fn_constructor_args=arguments,
         compute=ray.data.ActorPoolStrategy(size=pool.workers, max_tasks_in_flight_per_actor=2),
         num_cpus=pool.cpus,
         num_gpus=pool.gpus or None,
@@ -231,6 +304,8 @@ def _start(arguments: Mapping[str, Any]) -> None:
                 where = arguments["address"]
                 raise RunnerError(f"no Ray cluster at {where}: {' '.join(str(error).split())}") from error
             time.sleep(2**attempt)
+    # Each death of a worker is told in many lines, log_to_driver or not; what it did to rows is told by us.
+    ray_worker._worker_logs_enabled = False
     context = ray.data.DataContext.get_current()
     context.target_max_block_size = None
     context.enable_progress_bars = False

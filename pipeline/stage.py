@@ -20,14 +20,25 @@ import pyarrow as pa
 from pipeline.units import Unit
 
 Process = Callable[[pa.Table], pa.Table]
-"""From the rows of one unit to rows; a row that fails carries its reason, it is never dropped or raised."""
+"""From the rows of one unit to rows, one for each and in their order.
+
+A row that fails carries its `reason` and `error`; it is never dropped or raised. A row that comes in with a
+`reason` (both columns may be missing) is left alone and goes out with it.
+"""
+
+
+class UnitError(RuntimeError):
+    """Nothing can be done now and nothing is known of single rows (an endpoint is down); one line.
+
+    The unit stays open for the next run.
+    """
 
 
 class Source(Protocol):
     """Where a phase's rows come from."""
 
     def read(self, unit: Unit) -> pa.Table:
-        """The rows of a unit; the same at every call."""
+        """The rows of a unit; the same at every call. Raises what stops the whole unit."""
         ...
 
 

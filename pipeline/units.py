@@ -1,14 +1,24 @@
 """Units: the fixed slices in which a phase works, publishes and resumes."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from pipeline.records import content_hash
-from pipeline.storage import publish_json, publish_table, read_json
+from pipeline.storage import (
+    DamagedError,
+    Place,
+    folders,
+    listing,
+    publish_json,
+    publish_table,
+    read_ahead,
+    read_json,
+    remove,
+    sizes,
+)
 
 PART_BYTES = 64 * 2**20
 UNITS_PER_PREFIX = 1000
@@ -54,7 +64,7 @@ class PhaseFolder:
     `path/<table>/<prefix>/unit-000123-00.parquet`, `path/done/<prefix>/unit-000123.json`, `path/phase.json`.
     """
 
-    path: Path
+    path: Place
     trace: Mapping[str, Any]
 
     def begin(self) -> None:
@@ -62,14 +72,14 @@ class PhaseFolder:
         if not (self.path / "phase.json").is_file():
             publish_json(self.path / "phase.json", self.trace)
 
-    def parts(self, table: str, unit_index: int) -> list[Path]:
+    def parts(self, table: str, unit_index: int) -> list[Place]:
         """The files of one table and one unit, in order; none before the unit is done.
 
-        The marker says how many: a killed attempt may have left parts that the one which ended did not have.
+        The marker names them: a killed attempt may have left parts that the one which ended did not have.
         """
-        marker = self._marker(unit_index)
-        count = read_json(marker)["parts"].get(table, 0) if marker.is_file() else 0
-        return [self._part(table, unit_index, number) for number in range(count)]
+        marker = self._read_marker(unit_index)
+        names = [name for name in (marker["files"] if marker else ()) if name.startswith(f"{table}/")]
+        return [self.path / name for name in sorted(names, key=lambda name: (len(name), name))]
 
     def publish_unit(
         self,
@@ -80,41 +90,69 @@ class PhaseFolder:
     ) -> None:
         """Publish a unit's tables, then its done-marker: the last file holds counts and content hashes.
 
-        A table above `part_bytes` is cut into numbered parts. A unit that is done stays as it is: a worker
-        may die between its marker and its answer, and another one do the work again.
+        A table above `part_bytes` is cut into numbered parts. A unit that is done and whole stays as it is: a
+        worker may die between its marker and its answer, and another one do the work again.
         """
-        if self._marker(unit.index).is_file():
-            return
+        marker = self._marker(unit.index)
+        if marker.is_file():
+            if self._whole([unit.index]):
+                return
+            remove(marker)  # it speaks of other files than those that are written now
         metadata = {"recipe_hash": str(self.trace["recipe_hash"])}
-        parts = {name: list(split_by_bytes(table, part_bytes)) for name, table in tables.items()}
-        for name, cut in parts.items():
-            for number, part in enumerate(cut):
-                publish_table(self._part(name, unit.index, number), part, metadata)
+        files = {}
+        for table, rows in tables.items():
+            for number, part in enumerate(split_by_bytes(rows, part_bytes)):
+                name = f"{table}/{_prefix(unit.index)}/{unit.name}-{number:02d}.parquet"
+                files[name] = publish_table(self.path / name, part, metadata)
         content = {name: content_hash(table) for name, table in tables.items()}
-        self.mark_done(unit, counts, content, {name: len(cut) for name, cut in parts.items()})
+        self.mark_done(unit, counts, content, files)
 
     def mark_done(
-        self, unit: Unit, counts: Mapping[str, Any], content: Mapping[str, str], parts: Mapping[str, int]
+        self, unit: Unit, counts: Mapping[str, Any], content: Mapping[str, str], files: Mapping[str, int]
     ) -> None:
-        """Publish the done-marker of a unit whose files all stand: content hash and parts of each table."""
+        """Publish the done-marker of a unit whose files all stand.
+
+        content: the hash of each table; files: the bytes of each file, by its name in this folder.
+        """
         publish_json(
             self._marker(unit.index),
-            {"unit": unit.index, "counts": counts, "content": content, "parts": parts},
+            {"unit": unit.index, "counts": counts, "content": content, "files": files},
         )
 
     def finished(self) -> list[int]:
-        """Indices of the units that are done, from one listing."""
-        stems = (marker.stem.removeprefix("unit-") for marker in (self.path / "done").glob("*/unit-*.json"))
-        return sorted(int(stem) for stem in stems if stem.isdigit())
+        """Indices of the units that are done and whole: every file that the marker names has its size.
 
-    def markers(self, units: Sequence[int]) -> Iterator[dict[str, Any]]:
-        """The done-markers of some units."""
-        return (read_json(self._marker(index)) for index in units)
+        One pass over listings, a thousand units at a time; markers are read, tables are not opened.
+        """
+        done: list[int] = []
+        for folder in folders(self.path / "done"):
+            stems = (m.name.removeprefix("unit-").removesuffix(".json") for m in listing(folder, ".json"))
+            done += self._whole([int(stem) for stem in stems if stem.isdigit()])
+        return sorted(done)
 
-    def _part(self, table: str, index: int, number: int) -> Path:
-        return self.path / table / _prefix(index) / f"unit-{index:06d}-{number:02d}.parquet"
+    def markers(self, units: Iterable[int]) -> Iterator[dict[str, Any]]:
+        """The done-markers of some units, in their order. Raises StorageError if one cannot be read."""
+        return read_ahead(self.path, lambda index: read_json(self._marker(index)), units)
 
-    def _marker(self, index: int) -> Path:
+    def _whole(self, units: Sequence[int]) -> list[int]:
+        """Those of some units whose marker can be read and whose files have the sizes that it says."""
+        markers = dict(zip(units, read_ahead(self.path, self._read_marker, units), strict=True))
+        wanted = {index: marker["files"] for index, marker in markers.items() if marker}
+        there: dict[str, int] = {}
+        for folder in {name.rpartition("/")[0] for files in wanted.values() for name in files}:
+            for name, size in sizes(self.path / folder).items():
+                there[f"{folder}/{name}" if folder else name] = size
+        return [index for index, files in wanted.items() if files.items() <= there.items()]
+
+    def _read_marker(self, index: int) -> dict[str, Any] | None:
+        """A unit's done-marker; None if there is none, or none that can be read: the unit is not done."""
+        try:
+            marker = read_json(self._marker(index))
+        except DamagedError:
+            return None
+        return marker if isinstance(marker.get("files"), dict) else None
+
+    def _marker(self, index: int) -> Place:
         return self.path / "done" / _prefix(index) / f"unit-{index:06d}.json"
 
 

@@ -10,6 +10,7 @@ import typer
 from pipeline.cli.curate import curate, report
 from pipeline.cli.demo import demo
 from pipeline.cli.options import UsageError
+from pipeline.cli.plan import plan
 from pipeline.cli.train import evaluate, train
 from pipeline.recipe import RecipeError
 
@@ -27,6 +28,7 @@ def build_app() -> typer.Typer:
     )
     app.command(epilog="Example: webperson demo --out out/demo")(demo)
     app.command(epilog="Example: webperson curate recipes/laptop.yaml --urls mylist.txt --out out/")(curate)
+    app.command(epilog="Example: webperson plan recipes/laptop.yaml --urls mylist.txt --out out/")(plan)
     app.command(epilog="Example: webperson report out/")(report)
     app.command(epilog="Example: webperson train recipes/laptop.yaml --shards out/ --out out/train")(train)
     app.command(epilog="Example: webperson evaluate out/train --shards out/ --split test")(evaluate)

@@ -9,32 +9,43 @@ from rich.console import Console
 from pipeline.cli.options import (
     TRAINING_SECTIONS,
     Address,
-    Out,
+    OutPlace,
     Overrides,
     Phase,
     RecipeName,
+    Urls,
     UsageError,
-    output_folder,
+    output_place,
+    read_place,
     require_curation,
 )
-from pipeline.funnel import Counts, Line, check_accounting, funnel_text
-from pipeline.progress import ShowProgress, show_progress
+from pipeline.funnel import Counts, Line, check_accounting, funnel_text, over_budget
+from pipeline.metrics import metrics_log
+from pipeline.progress import ShowProgress, show_progress, together
 from pipeline.recipe import load_recipe, trace
 from pipeline.report import render_report
-from pipeline.storage import publish, publish_json, read_json, run_lock
+from pipeline.storage import Place, publish, publish_json, read_json, run_lock
 from pipeline.templates import TemplateError
 
 if TYPE_CHECKING:
+    from curation.inputs import UrlList
     from curation.phases import PhaseReport
+    from curation.recipe import CurateRecipe
 
 RUN = "run.json"
+OVER_BUDGET = 3
+"""Exit code of a run that is done, but has lost more rows than its recipe allows."""
 
 
 def curate(
     recipe: RecipeName,
-    urls: Annotated[Path, typer.Option(help="List of URLs: text (one a line) or Parquet with a column url.")],
-    out: Out,
+    urls: Urls,
+    out: OutPlace,
     phase: Annotated[list[Phase] | None, typer.Option(help="Only these phases; by default all.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Only so many rows of the list, the first.")
+    ] = None,
+    sample: Annotated[int | None, typer.Option(min=1, help="Only so many rows, drawn by the seed.")] = None,
     address: Address = None,
     overrides: Overrides = None,
 ) -> None:
@@ -42,51 +53,98 @@ def curate(
     require_curation("curate")
     console = Console()
     phases = frozenset(str(name) for name in phase or Phase)
+    place, settings = output_place(out), read_recipe(recipe, overrides or [])
+    url_list = read_list(settings, urls, place, limit, sample)
     with show_progress(console) as progress:
-        reports = run_curation(recipe, overrides or [], urls, output_folder(out), phases, address, progress)
+        reports = run_curation(settings, url_list, place, phases, address, progress)
     print_curation(reports, console)
-    console.print(f"report: {write_report(out)}", highlight=False, soft_wrap=True)
+    console.print(f"report: {write_report(place)}", highlight=False, soft_wrap=True)
+    over = over_budget([report.line for report in reports], settings.largest_failed_shares())
+    for line in over:
+        console.print(
+            f"{line.phase}: {line.counts.failed_share:.1%} of the {line.rows} failed, more than the recipe's "
+            f"{line.phase}.max_failed_share allows",
+            highlight=False,
+            soft_wrap=True,
+        )
+    if over:
+        raise typer.Exit(OVER_BUDGET)
 
 
-def report(out: Annotated[Path, typer.Argument(help="Output folder of `curate`.")]) -> None:
+def report(
+    out: Annotated[str, typer.Argument(metavar="PLACE", help="Output folder of `curate`, local or s3://….")],
+) -> None:
     """Write report.html: the funnel, persons kept and rejected with their reasons, captions."""
     require_curation("report")
-    print(write_report(out))
+    print(write_report(read_place(out)))
+
+
+def read_recipe(name: str, overrides: list[str]) -> "CurateRecipe":
+    """The recipe, with the files that it names read once. Raises RecipeError, UsageError."""
+    from curation.caption import caption_inputs
+    from curation.captioners import PromptError
+    from curation.dedup import EmbeddingError
+    from curation.recipe import CurateRecipe
+    from curation.takedown import TakedownError
+
+    recipe = load_recipe(CurateRecipe, name, overrides, others=TRAINING_SECTIONS)
+    try:
+        caption_inputs(recipe.annotate.caption)
+        recipe.dedup.inputs()
+        recipe.takedown.load()
+    except (EmbeddingError, PromptError, TakedownError, TemplateError) as error:
+        raise UsageError(str(error)) from None
+    return recipe
+
+
+def read_list(
+    recipe: "CurateRecipe", urls: str, out: Place, limit: int | None = None, sample: int | None = None
+) -> "UrlList":
+    """The list of URLs, looked at once. Raises UsageError."""
+    from curation.inputs import InputError, UrlList
+
+    where = urls if "://" in urls else str(Path(urls).absolute())  # workers have other working directories
+    url_list = UrlList(
+        where, recipe.harvest.input, limit=limit, sample=sample, seed=recipe.seed, cache=str(out / "list")
+    )
+    try:
+        url_list.check()
+    except InputError as error:
+        raise UsageError(str(error)) from None
+    return url_list
 
 
 def run_curation(
-    recipe_name: str,
-    overrides: list[str],
-    urls: Path,
-    out: Path,
+    recipe: "CurateRecipe",
+    urls: "UrlList",
+    out: Place,
     phases: frozenset[str],
     address: str | None,
     progress: ShowProgress,
 ) -> list["PhaseReport"]:
     """Run the phases into `out`, and note which of its folders are current."""
-    from curation.caption import caption_inputs
-    from curation.captioners import PromptError
-    from curation.inputs import InputError, UrlList
     from curation.phases import Curation
-    from curation.recipe import CurateRecipe
-    from pipeline.runner import Cluster, pool_cpus
+    from pipeline.runner import Cluster, RayMetrics, pool_cpus
 
-    recipe = load_recipe(CurateRecipe, recipe_name, overrides, others=TRAINING_SECTIONS)
-    url_list = UrlList(urls.absolute())
-    try:
-        url_list.check()
-        caption_inputs(recipe.annotate.caption)  # reads the files that the recipe names
-    except (InputError, PromptError, TemplateError) as error:
-        raise UsageError(str(error)) from None
     cpus = max(pool_cpus(pools) for pools in recipe.pools())
-    with run_lock(out), Cluster(address, cpus, recipe.object_store_bytes) as cluster:
-        curation = Curation(recipe, trace(recipe), url_list, out, cluster.run_units, phases, progress)
+    with (
+        run_lock(out) as check_lock,
+        metrics_log(out) as log,
+        Cluster(address, cpus, recipe.object_store_bytes, out / "attempts") as cluster,
+    ):
+
+        def lock(*_: object) -> None:
+            check_lock()
+
+        observers = together(lock, progress, log, RayMetrics())
+        curation = Curation(recipe, trace(recipe), urls, out, cluster.run_units, phases, observers)
         reports = curation.run()
+        check_lock()
         publish_run(out, reports)
     return reports
 
 
-def publish_run(out: Path, reports: list["PhaseReport"]) -> None:
+def publish_run(out: Place, reports: list["PhaseReport"]) -> None:
     """Check that every row is accounted for, and note which folders of `out` are current."""
     lines = [report.line for report in reports]
     check_accounting(lines)
@@ -110,7 +168,7 @@ def print_curation(reports: list["PhaseReport"], console: Console) -> None:
         console.print(f"{report.phase}: {did}{note}: {report.folder.path}", highlight=False, soft_wrap=True)
 
 
-def write_report(out: Path) -> Path:
+def write_report(out: Place) -> Place:
     """Publish report.html of what stands in an output folder; return its path."""
     from curation.gallery import gallery
 
@@ -137,7 +195,7 @@ def current_shards(folder: Path) -> Path:
     return folder / str(phases["pack"])
 
 
-def _read_run(out: Path) -> dict[str, Any]:
+def _read_run(out: Place) -> dict[str, Any]:
     if not (out / RUN).is_file():
         raise UsageError(f"{out}: no finished run of webperson curate stands here ({RUN} is missing)")
     return read_json(out / RUN)

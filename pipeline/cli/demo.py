@@ -6,11 +6,17 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import pyarrow.parquet as pq
 import typer
 from rich.console import Console
 
-from pipeline.cli.curate import current_shards, print_curation, run_curation, write_report
+from pipeline.cli.curate import (
+    current_shards,
+    print_curation,
+    read_list,
+    read_recipe,
+    run_curation,
+    write_report,
+)
 from pipeline.cli.options import (
     TRAINING_SECTIONS,
     Address,
@@ -24,7 +30,7 @@ from pipeline.cli.train import print_evaluation
 from pipeline.cli.trainings import train_together
 from pipeline.progress import ShowProgress, show_progress
 from pipeline.recipe import load_recipe
-from pipeline.storage import publish
+from pipeline.storage import publish, read_table
 
 if TYPE_CHECKING:
     from curation.phases import PhaseReport
@@ -42,6 +48,10 @@ OVERRIDES = [
     "harvest.download.web.allow_loopback=true",
     f"harvest.download.web.deadline_s={DEADLINE_S}",
     "harvest.download.web.max_body_bytes=4000000",
+    # All its pages stand on one host, which is ours.
+    "harvest.download.host_concurrency=64",
+    "harvest.download.host_per_second=null",
+    "harvest.download.retries=0",
 ]
 TRAIN_OVERRIDES: list[str] = []
 SEED = 0
@@ -54,7 +64,7 @@ class Size(StrEnum):
     LARGE = "large"
 
 
-MADE = {Size.SMALL: (64, 4), Size.LARGE: (400, 12)}
+MADE = {Size.SMALL: (96, 4), Size.LARGE: (400, 12)}
 """Identities, of each of whom there are two pictures, and pictures of each other kind."""
 
 
@@ -83,7 +93,8 @@ def demo(
             urls = out / "urls.txt"
             publish(urls, "".join(f"{url}\n" for url in entries).encode())
             phases = frozenset(str(phase) for phase in Phase)
-            reports = run_curation(RECIPE, OVERRIDES, urls, out, phases, address, progress)
+            recipe = read_recipe(RECIPE, OVERRIDES)
+            reports = run_curation(recipe, read_list(recipe, str(urls), out), out, phases, address, progress)
         shown, block = _against_truth(entries, [picture.name for picture in pictures], truth, reports)
         runs = _labelled(shown, out)
         found = train_together(RECIPE, TRAIN_OVERRIDES, runs, progress)
@@ -105,6 +116,7 @@ def made_pictures(
     """
     from world.bodies import BodyDataMissingError
     from world.folder import DRAWING, FolderError, World, make_world, picture_path, read_truth
+    from world.photographs import PhotographMissingError
     from world.pictures import Picture
     from world.truth import Kind, Passes, TruthPerson
 
@@ -113,7 +125,7 @@ def made_pictures(
     try:
         made = World(people=people, views=2, others=others, seed=SEED)
         make_world(made, folder, progress=lambda done, total: progress("draw", done, total))
-    except (BodyDataMissingError, FolderError) as error:
+    except (BodyDataMissingError, FolderError, PhotographMissingError) as error:
         raise UsageError(str(error)) from None
     # Of the pictures made to be rejected, a detector may find nobody in the hardest.
     certain = {Kind.CURATED: True, Kind.VARIED: True, Kind.SCENE: True, Kind.EMPTY: False}
@@ -164,9 +176,7 @@ def _urls_text(entries: Mapping[str, "Entry"], harvest: "PhaseReport") -> str:
     """How many URLs became what the small web knows they must become; the others by name."""
     from pipeline.cli.matching import parts
 
-    reasons = [
-        reason for part in parts(harvest, "urls") for reason in pq.read_table(part)["reason"].to_pylist()
-    ]
+    reasons = [reason for part in parts(harvest, "urls") for reason in read_table(part)["reason"].to_pylist()]
     wrong = Counter(
         f"{entry.kind} became {reason or 'kept'}"
         for entry, reason in zip(entries.values(), reasons, strict=True)

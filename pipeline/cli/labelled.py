@@ -34,16 +34,17 @@ def label_shards(packed: Path, identities: Mapping[str, int], out: Path, seed: i
     name = "permuted" if permuted else "true"
     inputs = (packed.name, seed, VAL_SHARE, TEST_SHARE, sorted(identities.items()))
     trace = {**read_json(packed / "phase.json"), "labelled": {"packed": packed.name, "captions": name}}
-    folder = PhaseFolder(out / f"shards-{name}-{fingerprint(inputs)}", trace)
-    if (folder.path / DONE).is_file():
-        return folder.path
+    path = out / f"shards-{name}-{fingerprint(inputs)}"
+    if (path / DONE).is_file():
+        return path
     rows = label(pa.concat_tables(map(pq.read_table, shard_paths(packed))), identities, seed)
     rows = permute_captions(rows, seed) if permuted else rows
+    folder = PhaseFolder(path, trace)
     folder.begin()
     units = slice_units(rows.num_rows, ROWS_PER_SHARD)
     sink = ShardSink(folder, len(units))
     publish_statistics(folder, [sink.publish(unit, rows.slice(unit.first, unit.count)) for unit in units])
-    return folder.path
+    return path
 
 
 def label(rows: pa.Table, identities: Mapping[str, int], seed: int) -> pa.Table:

@@ -3,12 +3,10 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pyarrow.parquet as pq
-
 from pipeline.records import PersonKey
+from pipeline.storage import Place, read_table
 from world.truth import TruthPerson
 from world.web import Entry
 
@@ -115,7 +113,7 @@ def identities_of(shown: Iterable[Shown]) -> dict[str, int]:
 
 def read_measured(harvest: "PhaseReport", decisions: "PhaseReport") -> list[Measured]:
     """All measured persons of a run, in the order of their keys."""
-    decided = pq.read_table(
+    decided = read_table(
         decisions.folder.path / "decisions.parquet", columns=["unit", "row", "person", "reason"]
     )
     reasons = {_key(row): row["reason"] for row in decided.to_pylist()}
@@ -130,7 +128,7 @@ def read_measured(harvest: "PhaseReport", decisions: "PhaseReport") -> list[Meas
             reason=reasons[_key(row)],
         )
         for part in parts(harvest, "persons")
-        for row in pq.read_table(part, columns=columns).to_pylist()
+        for row in read_table(part, columns=columns).to_pylist()
     ]
 
 
@@ -139,11 +137,11 @@ def read_captions(annotate: "PhaseReport") -> dict[str, list[tuple[str, str]]]:
     return {
         _key(row): [(c["text"], c["template_id"]) for c in row["captions"] if c["text"] is not None]
         for part in parts(annotate, "pairs")
-        for row in pq.read_table(part, columns=["unit", "row", "person", "captions"]).to_pylist()
+        for row in read_table(part, columns=["unit", "row", "person", "captions"]).to_pylist()
     }
 
 
-def parts(report: "PhaseReport", table: str) -> list[Path]:
+def parts(report: "PhaseReport", table: str) -> list[Place]:
     """The files of one of a phase's tables, in the order of its units."""
     return [part for unit in range(report.units) for part in report.folder.parts(table, unit)]
 

@@ -91,7 +91,7 @@ def _train(recipe: str, overrides: list[str], shards: Path, out: Path, report: C
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends its runs
     parent = multiprocessing.parent_process()
 
-    def show(_name: str, step: int, total: int) -> None:
+    def show(_name: str, step: int, total: int, _counts: object = None, /) -> None:
         if parent and not parent.is_alive():
             os.kill(os.getpid(), signal.SIGTERM)
             return

@@ -31,8 +31,8 @@ from world.web import RunningWeb, SmallWeb, serve
 REPOSITORY = Path(__file__).resolve().parents[2]
 SECONDS = 280
 """Longest that a command may take before its test ends it."""
-SETTINGS = [*OVERRIDES, "harvest.unit_rows=8"]
-"""The demo's, in units so small that the short list has a dozen."""
+SETTINGS = [*OVERRIDES, "harvest.unit_rows=8", "dedup.radius=null"]
+"""The demo's, in units so small that the short list has a dozen; its photographs are variations of a few."""
 
 
 @dataclass
@@ -87,7 +87,7 @@ class Command:
         """Sample what the command and all its children hold for themselves, until it ends."""
         while self.process.poll() is None:
             held = 0
-            for process in self._family():
+            for process in self.family():
                 try:
                     memory = process.memory_info()
                     held += memory.rss - memory.shared
@@ -98,7 +98,7 @@ class Command:
 
     def end(self) -> None:
         """Kill the command and everything it has started."""
-        family = self._family()
+        family = self.family()
         for process in family:
             try:
                 process.kill()
@@ -107,7 +107,12 @@ class Command:
         psutil.wait_procs(family, timeout=20)
         self.process.wait(20)
 
-    def _family(self) -> list[psutil.Process]:
+    def actors(self) -> list[psutil.Process]:
+        """The Ray actors that it has running, in the order of their ids."""
+        titled = {process: " ".join(process.cmdline()) for process in self.family()}
+        return [process for process, title in titled.items() if title.startswith("ray::MapWorker")]
+
+    def family(self) -> list[psutil.Process]:
         try:
             parent = psutil.Process(self.process.pid)
             return [*parent.children(recursive=True), parent]

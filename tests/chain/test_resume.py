@@ -1,6 +1,8 @@
 """Laws 2, 3, 6 and 7 on a real run: kill anything and run again; second writers; reruns; changed limits."""
 
+import json
 import os
+import random
 import shutil
 import signal
 import time
@@ -37,7 +39,10 @@ class Killed:
 
 @pytest.fixture(scope="module")
 def killed(undisturbed: Photographs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Killed]:
-    """SIGKILL the driver once a unit is done, with a second writer refused before that; then run again."""
+    """SIGKILL the driver once a unit is done, then an actor, then the whole cluster; run again each time.
+
+    Whom of the actors, and how many units later, is drawn by a seed. Before all that a second writer comes.
+    """
     out = tmp_path_factory.mktemp("killed") / "out"
     arguments = ["curate", "laptop", "--out", str(out), *undisturbed.arguments]
     with serve(undisturbed.web, undisturbed.port) as running:
@@ -47,6 +52,14 @@ def killed(undisturbed: Photographs, tmp_path_factory: pytest.TempPathFactory) -
             _wait_for(lambda: bool(_markers(out)), first.process.poll)
             os.kill(first.process.pid, signal.SIGKILL)
             first.process.wait(20)
+            units_before = len(_markers(out))
+        draws = random.Random(0)
+        with start(*arguments) as second:
+            _wait_for(lambda: len(_markers(out)) > units_before, second.process.poll)
+            draws.choice(second.actors()).kill()
+            more = len(_markers(out)) + draws.randint(1, 3)
+            _wait_for(lambda: len(_markers(out)) >= more, second.process.poll)
+            second.end()
             units_before = len(_markers(out))
         again = run(*arguments)
         yield Killed(second_writer, units_before, again, out, arguments, running)
@@ -74,6 +87,18 @@ def test_the_same_command_again_does_nothing_and_says_so(killed: Killed) -> None
         assert f"{phase}: was done already, nothing to do" in again.output
     assert killed.web.requests() == before
     assert {path: path.stat().st_mtime_ns for path in killed.out.rglob("*.parquet")} == files
+
+
+def test_the_metrics_of_all_attempts_stand_in_one_log(killed: Killed) -> None:
+    lines = [json.loads(line) for line in (killed.out / "metrics.jsonl").read_text().splitlines()]
+    assert {line["phase"] for line in lines} == {"harvest", "annotate", "pack"}
+    last = [line for line in lines if line["phase"] == "harvest" and line["rows"]][-1]
+    assert last["units"] == last["units_total"] == len(_markers(killed.out))
+    assert last["rows"] == last["kept"] + sum(last["reasons"].values()) > 0
+
+
+def test_no_mark_of_an_attempt_is_left(killed: Killed) -> None:
+    assert list((killed.out / "attempts").rglob("*.json")) == []
 
 
 def test_a_tighter_gate_rewrites_decisions_and_runs_no_model(killed: Killed, tmp_path: Path) -> None:

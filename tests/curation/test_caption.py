@@ -34,6 +34,8 @@ def photographed(number: int) -> Row:
         "row": 14,
         "person": number,
         "crop": jpeg(picture),
+        "crop_left_px": int(BOXES[number][0]),
+        "crop_top_px": int(BOXES[number][1]),
         "crop_width_px": picture.shape[1],
         "crop_height_px": picture.shape[0],
         "box_xyxy_px": list(BOXES[number]),
@@ -48,7 +50,8 @@ def drawn(row: int, **changes: Any) -> Row:
     box = [1000.6, 500.2, 1159.5, 899.5]
     picture = drawn_person((198, 28, 42), (40, 82, 172))
     base = {"unit": 0, "row": row, "person": 0, "crop": jpeg(picture), "box_xyxy_px": box, "score": 0.9}
-    return {**base, "keypoints": keypoints, **changes}
+    corner = {"crop_left_px": 1000, "crop_top_px": 500}
+    return {**base, **corner, "keypoints": keypoints, **changes}
 
 
 def moved(keypoints: Floats) -> list[float]:
@@ -102,9 +105,9 @@ def test_keypoints_are_moved_from_the_source_picture_into_the_crop() -> None:
     assert any("red" in t.lower() and "blue" in t.lower() for t in texts)
 
 
-def test_a_box_that_starts_outside_the_picture_counts_from_its_edge() -> None:
+def test_keypoints_count_from_the_corner_of_the_crop_wherever_the_box_begins() -> None:
     flat = drawn_keypoints().ravel().tolist()
-    (row,) = run(STAND_IN, drawn(0, box_xyxy_px=[-150.5, -0.5, 160.0, 400.0], keypoints=flat))
+    (row,) = run(STAND_IN, drawn(0, crop_left_px=0, crop_top_px=0, keypoints=flat))
     (same,) = run(STAND_IN, drawn(0))
     assert [c["text"] for c in row["captions"]] == [c["text"] for c in same["captions"]]
 

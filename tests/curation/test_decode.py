@@ -1,4 +1,6 @@
 import io
+import struct
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -9,8 +11,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
-from curation.decode import DecodeError, decode
+from curation.decode import MAX_SCANS, DecodeError, decode
 from pipeline.reasons import Reason
+from tests.curation.chunks import png
 
 LIMIT = 1_000_000
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
@@ -129,7 +132,6 @@ def test_exif_orientation_is_applied(kind: str, orientation: int) -> None:
     np.testing.assert_array_equal(pixels, UPRIGHT[orientation](stored))
 
 
-@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
 def test_broken_exif_costs_the_orientation_only() -> None:
     data = encoded(blocks(), "JPEG", exif=b"Exif\x00\x00MM\x00*\xff\xff\xff\xff\x00\x01")
     assert decode(data, LIMIT).shape == (48, 64, 3)
@@ -142,6 +144,35 @@ def test_cmyk_keeps_its_colours_with_and_without_adobes_marker(marked: bool) -> 
     pixels = decode(data if marked else data[:start] + data[start + 16 :], LIMIT)
     assert near(pixels[40, 5], RED)
     assert near(pixels[40, 60], BLUE)
+
+
+def test_ycck_keeps_its_colours() -> None:
+    """Pillow writes no YCCK: its channels are written as if they were CMYK, and Adobe's mark is changed."""
+    ink = Image.eval(
+        blocks(), lambda value: 255 - value
+    )  # YCCK's brightness is that of cyan, magenta, yellow
+    luma, blue, red = ink.convert("YCbCr").split()
+    key = Image.new("L", blocks().size, 255)  # as Adobe writes it: inverted, so no black at all
+    inverted = [Image.eval(channel, lambda value: 255 - value) for channel in (luma, blue, red, key)]
+    data = bytearray(encoded(Image.merge("CMYK", inverted), "JPEG", quality=95))
+    transform = data.index(b"\xff\xee\x00\x0eAdobe") + 15
+    assert data[transform] == 0
+    data[transform] = 2
+    pixels = decode(bytes(data), LIMIT)
+    assert near(pixels[40, 5], RED)
+    assert near(pixels[40, 60], BLUE)
+
+
+def test_sixteen_bit_colours_are_scaled_not_clipped() -> None:
+    pixels = decode(sixteen_bit_png(0xFF00, 0x8000, 0x0100), LIMIT)
+    np.testing.assert_array_equal(pixels, np.array([[[255, 128, 1]]], np.uint8))
+
+
+def sixteen_bit_png(*colour: int) -> bytes:
+    """One pixel in 16 bits a channel, which Pillow does not write."""
+    header = struct.pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 0)
+    row = b"\0" + struct.pack(">HHH", *colour)
+    return png((b"IHDR", header), (b"IDAT", zlib.compress(row)), (b"IEND", b""))
 
 
 def test_sixteen_bit_grey_is_scaled_not_clipped() -> None:
@@ -175,6 +206,15 @@ def test_a_transparent_palette_colour_is_white(kind: str) -> None:
     assert near(pixels[0, 3], WHITE)
 
 
+def test_a_palette_of_shades_of_transparency_is_composed_on_white() -> None:
+    picture = Image.new("P", (4, 4), 0)
+    picture.putpalette([0, 0, 0, 0, 0, 255])
+    picture.paste(1, (0, 0, 2, 4))
+    pixels = decode(encoded(picture, "PNG", transparency=bytes([128, 255])), LIMIT)
+    assert near(pixels[0, 0], BLUE)
+    assert near(pixels[0, 3], (127, 127, 127))
+
+
 def test_a_transparent_colour_of_a_true_colour_png_is_white() -> None:
     pixels = decode(encoded(blocks(), "PNG", transparency=RED), LIMIT)
     assert near(pixels[40, 5], WHITE)
@@ -186,6 +226,19 @@ def test_the_first_frame_of_an_animated_picture_counts(kind: str) -> None:
     frames = [Image.new("RGB", (16, 16), colour) for colour in (RED, BLUE)]
     data = encoded(frames[0], kind, save_all=True, append_images=frames[1:])
     assert near(decode(data, LIMIT)[8, 8], RED)
+
+
+def test_pillows_warnings_do_not_fill_the_logs(recwarn: pytest.WarningsRecorder) -> None:
+    decode(encoded(blocks(), "JPEG", exif=b"Exif\x00\x00MM\x00*\xff\xff\xff\xff\x00\x01"), LIMIT)
+    assert list(recwarn) == []
+
+
+def test_a_progressive_jpeg_of_countless_scans_is_refused() -> None:
+    data = encoded(noise(), "JPEG", progressive=True)
+    last = data.rindex(b"\xff\xda")
+    scan = data[last:-2]
+    assert decode(data[:-2] + scan * (MAX_SCANS // 2) + data[-2:], LIMIT).shape == (48, 64, 3)
+    assert reason_of(data[:-2] + scan * MAX_SCANS + data[-2:]) is Reason.DECODE_FAILED
 
 
 REASONS = (Reason.NOT_AN_IMAGE, Reason.TOO_MANY_PIXELS, Reason.DECODE_FAILED)

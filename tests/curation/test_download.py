@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import pickle
 import socket
 import time
 import urllib.request
@@ -12,19 +13,25 @@ import pyarrow as pa
 import pytest
 
 from curation.download import Download, DownloadSettings, opted_out
+from curation.takedown import Takedown
 from curation.web import WebOpener, WebSettings
 from pipeline.reasons import Reason
+from tests.curation.test_hosts import FakeClock
 from tests.curation.test_web import LoopbackServer, reply, serving
 
 pytestmark = pytest.mark.timeout(120)
 
-SETTINGS = DownloadSettings(web=WebSettings(allow_loopback=True, deadline_s=0.5), threads=4)
+SETTINGS = DownloadSettings(
+    web=WebSettings(allow_loopback=True, deadline_s=0.5), threads=4, host_per_second=None, retries=0
+)
 ADDED = ["image", "reason", "error", "seconds", "image_sha256", "image_bytes"]
 
 
 def answer(connection: socket.socket, path: str) -> None:
     """/404 and the like fail, /slow hangs, /noai opts out; any other path is its own body."""
-    if path == "/slow":
+    if path == "/robots.txt":
+        connection.sendall(reply(b"", status="404 Not Found"))
+    elif path == "/slow":
         time.sleep(5)
     elif path == "/noai":
         connection.sendall(reply(b"private", "X-Robots-Tag: noai"))
@@ -44,6 +51,12 @@ def server() -> Iterator[LoopbackServer]:
 def process() -> Iterator[Callable[[pa.Table], pa.Table]]:
     with Download(SETTINGS).open() as opened:
         yield opened
+
+
+def asked_of(server: LoopbackServer) -> list[str]:
+    """The paths that were asked for, robots.txt left out."""
+    paths = [head.split()[1] for head in server.heads]
+    return [path for path in paths if path != "/robots.txt"]
 
 
 def table(urls: list[str | None], **more: list[Any]) -> pa.Table:
@@ -112,10 +125,10 @@ def test_every_failure_has_its_reason(
 def test_a_url_that_stands_twice_is_asked_for_once(
     process: Callable[[pa.Table], pa.Table], server: LoopbackServer
 ) -> None:
-    before = len(server.heads)
+    before = len(asked_of(server))
     result = process(table([server.url("/twice#a"), server.url("/twice#b"), server.url("/other")]))
     assert result["image"].to_pylist() == [b"/twice", b"/twice", b"/other"]
-    assert len(server.heads) == before + 2
+    assert len(asked_of(server)) == before + 2
 
 
 def test_requests_carry_our_name_and_no_browsers(
@@ -129,16 +142,16 @@ def test_requests_carry_our_name_and_no_browsers(
 def test_a_row_that_img2dataset_loses_comes_back_as_crashed(
     process: Callable[[pa.Table], pa.Table], server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from curation.download import _Collector
+    from curation.download import _Unit
 
-    write = _Collector.write
+    write = _Unit.write
 
-    def raising(self: _Collector, image: bytes | None, key: str, caption: str | None, meta: Any) -> None:
+    def raising(self: _Unit, image: bytes | None, key: str, caption: str | None, meta: Any) -> None:
         if image == b"/bad":
             raise OSError("disk full")
         write(self, image, key, caption, meta)
 
-    monkeypatch.setattr(_Collector, "write", raising)
+    monkeypatch.setattr(_Unit, "write", raising)
     result = process(table([server.url(path) for path in ("/good", "/bad", "/fine")]))
     assert result["image"].to_pylist() == [b"/good", None, b"/fine"]
     assert result["reason"].to_pylist() == [None, Reason.CRASHED, None]
@@ -161,10 +174,222 @@ def test_an_error_that_is_not_ours_is_a_crash_with_its_text(
     def fails(*_: Any) -> None:
         raise KeyError("odd | text")
 
-    monkeypatch.setattr(WebOpener, "open", fails)
+    monkeypatch.setattr(WebOpener, "get", fails)
     result = process(table([server.url("/a")]))
     assert result["reason"].to_pylist() == [Reason.CRASHED]
     assert result["error"].to_pylist() == ["'odd | text'"]
+
+
+def test_after_an_img2dataset_that_died_the_next_unit_is_whole(
+    process: Callable[[pa.Table], pa.Table], server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr("img2dataset.downloader.ThreadPool", _raises(RuntimeError("no threads left")))
+        process(table([server.url(f"/lost{n}") for n in range(9)]))
+    result = process(table([server.url(f"/next{n}") for n in range(9)]))
+    assert result["image"].to_pylist() == [f"/next{n}".encode() for n in range(9)]
+    assert not any("/lost" in head for head in server.heads)
+
+
+def _raises(error: Exception) -> Callable[..., None]:
+    def function(*_: Any) -> None:
+        raise error
+
+    return function
+
+
+# rows that are not asked for
+
+
+def test_a_row_that_comes_with_a_reason_keeps_it_and_is_not_asked_for(
+    process: Callable[[pa.Table], pa.Table], server: LoopbackServer
+) -> None:
+    rows = table(
+        [server.url("/small"), server.url("/good"), "no url"],
+        reason=[Reason.LISTED_SIZE, None, Reason.ROW_UNREADABLE],
+        error=["20 px", None, "list.csv: line 7"],
+        carried=['{"id": 1}', None, None],
+    )
+    result = process(rows)
+    assert result["image"].to_pylist() == [None, b"/good", None]
+    assert result["reason"].to_pylist() == rows["reason"].to_pylist()
+    assert result["error"].to_pylist() == rows["error"].to_pylist()
+    assert result["carried"].equals(rows["carried"])
+    assert result.column_names == ["unit", "row", "url", "carried", *ADDED]
+    assert "/small" not in asked_of(server)
+
+
+def test_a_url_on_the_takedown_list_is_not_asked_for_and_bytes_on_it_are_not_kept(
+    server: LoopbackServer,
+) -> None:
+    sha256 = hashlib.sha256(b"/named-by-bytes").hexdigest()
+    takedown = Takedown(
+        urls=frozenset({f"{server.address}:{server.port}/named"}),
+        domains=frozenset({"gone.example"}),
+        sha256s=frozenset({sha256}),
+    )
+    urls = [
+        server.url("/named"),
+        "http://www.gone.example/",
+        server.url("/named-by-bytes"),
+        server.url("/ok"),
+    ]
+    with Download(SETTINGS, takedown=takedown).open() as process:
+        result = process(table([*urls]))
+    assert result["reason"].to_pylist() == [Reason.TAKEN_DOWN] * 3 + [None]
+    assert result["image"].to_pylist() == [None, None, None, b"/ok"]
+    assert result["image_sha256"].to_pylist()[2] == sha256
+    assert "/named" not in asked_of(server)
+
+
+# robots.txt
+
+RULES = b"User-agent: *\nDisallow: /private\n"
+
+
+def guarded(connection: socket.socket, path: str) -> None:
+    """A robots.txt with rules, /moved leads to what it forbids; any other path is its own body."""
+    if path.startswith("/moved"):
+        connection.sendall(reply(b"", f"Location: /private{path}", status="302 Found"))
+    else:
+        connection.sendall(reply(RULES if path == "/robots.txt" else path.encode()))
+
+
+def test_what_robots_txt_forbids_is_not_asked_for_not_even_by_redirect() -> None:
+    with serving(guarded) as server, Download(SETTINGS).open() as process:
+        paths = ["/private/a", "/public/a", "/moved/b", "/private/c"]
+        result = process(table([server.url(path) for path in paths]))
+        forbidden = Reason.ROBOTS_FORBIDDEN
+        assert result["reason"].to_pylist() == [forbidden, None, forbidden, forbidden]
+        assert sorted(asked_of(server)) == ["/moved/b", "/public/a"]
+
+
+def test_robots_txt_is_asked_for_once_in_all_units_and_is_no_row() -> None:
+    with serving(guarded) as server, Download(SETTINGS).open() as process:
+        for unit in range(2):
+            result = process(table([server.url(f"/{unit}/{n}") for n in range(20)]))
+            assert result.num_rows == 20
+        assert sum("GET /robots.txt " in head for head in server.heads) == 1
+
+
+def test_robots_txt_that_cannot_be_had_fails_the_rows_of_its_site() -> None:
+    with serving(lambda connection, path: connection.sendall(reply(b"", status="500 Oops"))) as server:
+        urls = [server.url("/a"), server.url("/b")]
+        with Download(SETTINGS).open() as process:
+            assert process(table([*urls]))["reason"].to_pylist() == [Reason.ROBOTS_UNREACHABLE] * 2
+        assert asked_of(server) == []
+        lenient = SETTINGS.model_copy(update={"robots_unreachable": "allow"})
+        with Download(lenient).open() as process:
+            assert process(table([*urls]))["reason"].to_pylist() == [Reason.HTTP_SERVER_ERROR] * 2
+
+
+def test_a_redirect_to_what_is_taken_down_is_not_followed() -> None:
+    def moved(connection: socket.socket, path: str) -> None:
+        connection.sendall(reply(b"", "Location: http://gone.example/", status="302 Found"))
+
+    settings = SETTINGS.model_copy(update={"robots": False})
+    takedown = Takedown(domains=frozenset({"gone.example"}))
+    with serving(moved) as server, Download(settings, takedown=takedown).open() as process:
+        assert process(table([server.url("/")]))["reason"].to_pylist() == [Reason.TAKEN_DOWN]
+
+
+# further tries, limits, hosts given up: by a clock that nobody waits for
+
+
+def patient(**changes: Any) -> tuple[Download, FakeClock]:
+    clock = FakeClock()
+    clock.alone = False
+    settings = SETTINGS.model_copy(update={"robots": False, "retries": 2, **changes})
+    return Download(settings, clock=clock), clock
+
+
+class Flaky:
+    """Fails so many times for each path that begins with /flaky, then answers."""
+
+    def __init__(self, failures: int, failure: bytes) -> None:
+        self.left: dict[str, int] = {}
+        self.failures, self.failure = failures, failure
+
+    def __call__(self, connection: socket.socket, path: str) -> None:
+        left = self.left[path] = self.left.get(path, self.failures + 1) - 1
+        connection.sendall(self.failure if path.startswith("/flaky") and left > 0 else reply(path.encode()))
+
+
+BUSY = reply(b"busy", status="503 Busy")
+
+
+@pytest.mark.parametrize("failure", [BUSY, reply(b"cut off")[:-3], reply(b"", status="429 Slow down")])
+def test_what_heals_is_asked_for_again(failure: bytes) -> None:
+    stage, clock = patient()
+    with serving(Flaky(2, failure)) as server, stage.open() as process:
+        result = process(table([server.url("/flaky"), server.url("/good")]))
+        assert result["image"].to_pylist() == [b"/flaky", b"/good"]
+        assert result["reason"].null_count == 2
+        assert 1.5 <= clock.time - 100 <= 3.0
+
+
+def test_what_does_not_heal_ends_with_its_last_reason() -> None:
+    stage, _ = patient()
+    with serving(Flaky(9, BUSY)) as server, stage.open() as process:
+        result = process(table([server.url("/flaky"), server.url("/404")]))
+        assert result["reason"].to_pylist() == [Reason.HTTP_SERVER_ERROR, None]
+        assert asked_of(server).count("/flaky") == 3
+
+
+def test_a_row_that_waits_holds_no_thread() -> None:
+    stage, _ = patient(threads=1)
+    with serving(Flaky(1, BUSY)) as server, stage.open() as process:
+        process(table([server.url("/flaky"), server.url("/good")]))
+        assert asked_of(server) == ["/flaky", "/good", "/flaky"]
+
+
+def test_retry_after_is_waited_for() -> None:
+    stage, clock = patient()
+    limited = reply(b"", "Retry-After: 25", status="429 Slow down")
+    with serving(Flaky(1, limited)) as server, stage.open() as process:
+        result = process(table([server.url("/flaky"), server.url("/good")]))
+        assert result["reason"].null_count == 2
+        assert clock.time - 100 == pytest.approx(25, abs=0.1)
+
+
+def test_the_rate_of_a_host_is_kept_to() -> None:
+    stage, clock = patient(host_per_second=0.5)
+    with serving(answer) as server, stage.open() as process:
+        process(table([server.url(f"/{n}") for n in range(5)]))
+    assert clock.time - 100 == pytest.approx(8, abs=0.1)
+
+
+def test_rows_of_a_host_where_nobody_answers_are_given_up_and_others_go_on() -> None:
+    stage, _ = patient(host_failures=3, retries=0)
+    with serving(answer) as server, stage.open() as process:
+        dead = [f"http://127.0.0.2:{server.port}/{n}" for n in range(6)]
+        result = process(table([*dead, server.url("/alive")]))
+        reasons = result["reason"].to_pylist()
+        assert sorted(reasons[:6]) == [Reason.CONNECT_FAILED] * 3 + [Reason.HOST_GIVEN_UP] * 3
+        assert reasons[6] is None
+
+
+def test_every_row_of_many_hosts_with_mixed_fates_is_accounted_for() -> None:
+    stage, _ = patient(threads=16)
+    with serving(Flaky(1, BUSY), address="0.0.0.0") as server, stage.open() as process:
+        paths = [f"/flaky{n}" if n % 5 == 0 else f"/{n}" for n in range(200)]
+        urls = [f"http://127.0.0.{1 + n % 7}:{server.port}{path}" for n, path in enumerate(paths)]
+        result = process(table([*urls]))
+    assert result["image"].to_pylist() == [path.encode() for path in paths]
+
+
+def test_the_stage_can_be_sent_to_a_worker() -> None:
+    stage = Download(SETTINGS, workers=3, takedown=Takedown(domains=frozenset({"gone.example"})))
+    sent = pickle.loads(pickle.dumps(stage))
+    assert (sent.settings, sent.workers, sent.takedown) == (stage.settings, 3, stage.takedown)
+
+
+# settings
+
+
+def test_limits_and_tries_change_no_result_and_what_is_honoured_does() -> None:
+    results = set(DownloadSettings().result_settings())
+    assert results == {"web", "opt_out", "robots", "robots_unreachable"}
 
 
 def installed_opener() -> Any:

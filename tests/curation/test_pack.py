@@ -192,11 +192,11 @@ def test_published_shards_are_read_by_split_and_counted(tmp_path: Path) -> None:
     ]
     statistics = publish_statistics(folder, counts)
     assert folder.finished() == [0, 1]
-    assert [path.name for path in shard_paths(folder.path)] == [
+    assert [path.name for path in shard_paths(tmp_path / "pack")] == [
         "webperson-00000-of-00002.parquet",
         "webperson-00001-of-00002.parquet",
     ]
-    assert [t["key"].to_pylist() for t in read_rows(folder.path, "train")] == [["k0", "k1"]]
+    assert [t["key"].to_pylist() for t in read_rows(tmp_path / "pack", "train")] == [["k0", "k1"]]
     assert statistics == {
         "pictures": 4,
         "pictures_by_split": {"train": 2, "val": 1, "test": 1},

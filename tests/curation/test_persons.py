@@ -3,28 +3,24 @@
 import dataclasses
 import hashlib
 import io
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from curation.detectors import Person, YoloPose
+from curation.crops import pixels_sha256
+from curation.decode import decode
+from curation.detectors import DetectorError, Person
 from curation.gates import GateLimits, person_gate
-from curation.persons import (
-    MEASURED_ROWS,
-    MeasurePersons,
-    PersonSettings,
-    crop_person,
-    encode_jpeg,
-    measure_rows,
-    pixels_sha256,
-)
+from curation.hashes import perceptual_hash
+from curation.persons import MEASURED_ROWS, MeasurePersons, PersonSettings, measure_rows
+from curation.yolo import YoloPose
 from pipeline.reasons import Reason
 from tests.curation.photograph import photograph
 
@@ -35,17 +31,21 @@ GOOD = Person((10.0, 20.0, 110.0, 320.0), 0.95, tuple(STOOD))
 
 @dataclasses.dataclass
 class FakeDetector:
-    """Finds what it is told in every picture; raises on pictures of a given width."""
+    """Finds what it is told in every picture; raises on pictures of a given width, or on too many."""
 
     found: Sequence[Person] = (GOOD,)
     raises_at_width: int = -1
+    memory: int = 1000
+    """Pictures that it has memory for."""
     model_id: str = "fake"
     calls: list[list[tuple[int, ...]]] = dataclasses.field(default_factory=list)
 
     def measure(self, pictures: Sequence[Picture]) -> list[list[Person]]:
         self.calls.append([picture.shape for picture in pictures])
         if any(picture.shape[1] == self.raises_at_width for picture in pictures):
-            raise RuntimeError("CUDA error: out of memory")
+            raise RuntimeError("CUDA error:\nunspecified")
+        if len(pictures) > self.memory:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
         return [list(self.found) for _ in pictures]
 
 
@@ -164,9 +164,36 @@ def test_a_detector_that_raises_on_one_picture_costs_that_row_only() -> None:
     images = [encoded(noise(width, 400)) for width in (200, 77, 201, 202, 203)]
     rows = measured(images, fake, batch=4)
     assert [row["reason"] for row in rows] == [None, "crashed", None, None, None]
-    assert rows[1]["error"] == "RuntimeError: CUDA error: out of memory"
+    assert rows[1]["error"] == "RuntimeError: CUDA error: unspecified"
     assert rows[1]["status"] == "failed"
     assert (rows[1]["persons"], rows[1]["measured"]) == (0, [])
+
+
+def test_the_guilty_picture_is_found_by_halving() -> None:
+    fake = FakeDetector(raises_at_width=77)
+    measured([encoded(noise(width, 90)) for width in (77, *range(200, 207))], fake, batch=8)
+    assert [len(call) for call in fake.calls] == [8, 4, 2, 1, 1, 2, 4]
+
+
+def test_where_memory_runs_out_calls_stay_smaller_and_nobody_is_lost() -> None:
+    fake = FakeDetector(memory=3)
+    rows = measured([encoded(noise(120 + n, 330)) for n in range(16)], fake, batch=8)
+    assert [row["persons"] for row in rows] == [1] * 16
+    assert [len(call) for call in fake.calls] == [8, 4, *[2] * 8]
+
+
+def test_a_picture_too_large_for_the_memory_alone_costs_that_row_only() -> None:
+    (row,) = measured([encoded(noise(120, 330))], FakeDetector(memory=0))
+    assert (row["reason"], row["error"]) == ("crashed", "OutOfMemoryError: CUDA out of memory.")
+
+
+def test_memory_is_given_another_chance_by_the_next_unit() -> None:
+    fake = FakeDetector(memory=1)
+    images = [encoded(noise(120, 330)) for _ in range(2)]
+    measured(images, fake, batch=2)
+    fake.memory = 2
+    measured(images, fake, batch=2)
+    assert [len(call) for call in fake.calls] == [2, 1, 1, 2]
 
 
 @pytest.mark.parametrize("box", [(float("nan"),) * 4, (float("inf"),) * 4], ids=str)
@@ -181,6 +208,32 @@ def test_pictures_go_to_the_detector_in_batches() -> None:
     fake = FakeDetector()
     measured([encoded(noise(50 + n, 60)) for n in range(5)], fake, batch=2)
     assert fake.calls == [[(60, 50, 3), (60, 51, 3)], [(60, 52, 3), (60, 53, 3)], [(60, 54, 3)]]
+
+
+def test_a_batch_ends_when_it_holds_as_many_pixels_as_one_picture_may() -> None:
+    fake = FakeDetector()
+    images = [encoded(noise(*size)) for size in ((50, 60), (20, 20), (50, 50), (50, 60), (10, 10))]
+    measured(images, fake, batch=8, max_image_pixels=3000)
+    assert [len(call) for call in fake.calls] == [1, 3, 1]
+
+
+def test_the_pictures_of_a_batch_are_let_go_before_the_next_ones_are_decoded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    alive: list[weakref.ref[Picture]] = []
+    most = 0
+
+    def watched(data: bytes, max_pixels: int) -> Picture:
+        nonlocal most
+        most = max(most, sum(ref() is not None for ref in alive))
+        picture = decode(data, max_pixels)
+        alive.append(weakref.ref(picture))
+        return picture
+
+    monkeypatch.setattr("curation.persons.decode", watched)
+    measured([encoded(noise(120, 330)) for _ in range(8)], FakeDetector(), batch=2)
+    assert len(alive) == 8
+    assert most == 1
 
 
 def test_rows_without_a_picture_do_not_reach_the_detector() -> None:
@@ -207,7 +260,87 @@ def test_a_url_that_is_null_in_the_list_is_a_row_all_the_same() -> None:
     assert (row["url"], row["reason"], row["status"]) == ("", "url_invalid", "rejected")
 
 
+def test_carried_columns_pass_through_whatever_becomes_of_the_row() -> None:
+    rows = downloaded(encoded(noise(200, 400)), Reason.DNS_FAILED, b"<html>")
+    rows = rows.append_column("carried", pa.array(['{"id": 1}', '{"id": 2}', None], pa.string()))
+    out = measure_rows(rows, FakeDetector(), PersonSettings())
+    assert out["carried"].to_pylist() == ['{"id": 1}', '{"id": 2}', None]
+    assert measured([b"<html>"], FakeDetector())[0]["carried"] is None
+
+
+def test_a_row_without_a_picture_and_without_a_reason_is_no_image() -> None:
+    rows = downloaded(b"")
+    rows = rows.set_column(3, "image", pa.array([None], pa.large_binary()))
+    (row,) = measure_rows(rows, FakeDetector(), PersonSettings()).to_pylist()
+    assert row["reason"] == "not_an_image"
+
+
+def test_a_reason_given_before_stays_although_there_is_a_picture() -> None:
+    rows = downloaded(encoded(noise(200, 400)))
+    rows = rows.set_column(4, "reason", pa.array(["taken_down"], pa.string()))
+    fake = FakeDetector()
+    (row,) = measure_rows(rows, fake, PersonSettings()).to_pylist()
+    assert (row["reason"], row["status"], row["measured"], fake.calls) == ("taken_down", "rejected", [], [])
+
+
+def test_a_device_that_is_not_there_stops_the_stage_at_its_start_instead_of_failing_every_row() -> None:
+    with (
+        pytest.raises(DetectorError, match=r"^device cuda:99: "),
+        MeasurePersons(PersonSettings(device="cuda:99")).open(),
+    ):
+        pass
+
+
+# Hashes
+
+
+def test_a_picture_and_its_crops_carry_their_perceptual_hashes() -> None:
+    street = photograph()
+    (row,) = measured([encoded(street)], FakeDetector())
+    assert row["image_phash"] == perceptual_hash(street)
+    assert row["measured"][0]["crop_phash"] == perceptual_hash(street[20:320, 10:110])
+    assert len(row["image_phash"]) == 8
+
+
+def test_a_picture_without_persons_has_its_hash_all_the_same() -> None:
+    rows = measured([encoded(photograph()), b"<html>", encoded(noise(9, 9) * 0)], FakeDetector(found=[]))
+    assert [row["image_phash"] is None for row in rows] == [False, True, True]
+    assert [row["reason"] for row in rows] == ["no_person", "not_an_image", "no_person"]
+
+
 # Crops
+
+
+def test_of_two_near_boxes_the_higher_score_is_recorded() -> None:
+    shifted = dataclasses.replace(GOOD, score=0.9, box_xyxy_px=(15.0, 20.0, 115.0, 320.0))
+    (row,) = measured([encoded(noise(300, 400))], FakeDetector(found=[GOOD, shifted]))
+    assert [person["score"] for person in row["measured"]] == [pytest.approx(0.95)]
+    assert row["persons"] == 1
+    (row,) = measured([encoded(noise(300, 400))], FakeDetector(found=[GOOD, shifted]), box_iou_max=0.95)
+    assert [person["person"] for person in row["measured"]] == [0, 1]
+
+
+def test_padding_widens_the_crop_and_leaves_box_and_gates_alone() -> None:
+    (row,) = measured([encoded(noise(300, 400))], FakeDetector(), pad_share=0.1)
+    (person,) = row["measured"]
+    assert person["box_xyxy_px"] == list(GOOD.box_xyxy_px)
+    assert (person["crop_width_px"], person["crop_height_px"]) == (120, 350)
+    assert person["crop_sha256"] == pixels_sha256(noise(300, 400)[0:350, 0:120])
+    narrow = dataclasses.replace(GOOD, box_xyxy_px=(10.0, 20.0, 98.0, 320.0))  # 88 px: below the floor of 90
+    (row,) = measured([encoded(noise(300, 400))], FakeDetector(found=[narrow]), pad_share=0.1)
+    assert row["measured"][0]["crop"] is None
+
+
+WHOLE = dataclasses.replace(GOOD, box_xyxy_px=(0.0, 0.0, 120.0, 330.0))
+
+
+def test_a_crop_that_is_a_whole_jpeg_is_stored_as_it_came() -> None:
+    jpeg = encoded(photograph()[400:730, 50:170], "JPEG")
+    rows = measured([jpeg, encoded(photograph()[400:730, 50:170], "PNG")], FakeDetector(found=[WHOLE]))
+    pixels = [np.asarray(Image.open(io.BytesIO(row["measured"][0]["crop"]))) for row in rows]
+    assert np.array_equal(pixels[0], decode(jpeg, 10**6))
+    assert rows[0]["measured"][0]["crop_sha256"] == pixels_sha256(pixels[0])
+    assert rows[1]["measured"][0]["crop_sha256"] != pixels_sha256(pixels[1])  # encoded once, with loss
 
 
 def test_a_person_carries_its_measurements_and_its_pixels() -> None:
@@ -226,11 +359,11 @@ def test_a_person_carries_its_measurements_and_its_pixels() -> None:
 
 
 def test_below_the_pixel_floor_there_are_numbers_but_no_pixels() -> None:
-    low = dataclasses.replace(GOOD, score=0.85)
+    low = dataclasses.replace(GOOD, score=0.85, box_xyxy_px=(190.0, 20.0, 290.0, 320.0))
     (row,) = measured([encoded(noise(300, 400))], FakeDetector(found=[GOOD, low]))
     assert [person["crop"] is None for person in row["measured"]] == [False, True]
     assert row["measured"][1]["score"] == pytest.approx(0.85)
-    assert row["measured"][1]["crop_sha256"] == row["measured"][0]["crop_sha256"]
+    assert row["measured"][1]["crop_sha256"] == pixels_sha256(noise(300, 400)[20:320, 190:290])
     (row,) = measured([encoded(noise(300, 400))], FakeDetector(found=[low]), pixel_floor={"score_min": 0.8})
     assert row["measured"][0]["crop"] is not None
 
@@ -242,37 +375,3 @@ def test_the_crops_hash_is_of_pixels_whatever_the_encoding() -> None:
     hashes = [row["measured"][0]["crop_sha256"] for row in rows]
     assert hashes[0] == hashes[1] == pixels_sha256(as_decoded[20:320, 10:110])
     assert rows[0]["image_sha256"] != rows[1]["image_sha256"]
-
-
-def test_the_hash_of_pixels_knows_size_and_every_pixel() -> None:
-    black = np.zeros((4, 6, 3), np.uint8)
-    other = black.copy()
-    other[3, 5, 2] = 1
-    assert len({pixels_sha256(p) for p in (black, black.reshape(6, 4, 3), other)}) == 3
-    assert pixels_sha256(black[:, ::-1]) == pixels_sha256(black)
-
-
-SIDE = st.floats(-50, 150)
-
-
-@given(box=st.tuples(SIDE, SIDE, SIDE, SIDE), width=st.integers(1, 100), height=st.integers(1, 100))
-def test_a_crop_lies_inside_the_picture_and_has_a_pixel(
-    box: tuple[float, ...], width: int, height: int
-) -> None:
-    picture = np.arange(width * height, dtype=np.uint16).reshape(height, width, 1).repeat(3, axis=2)
-    crop = crop_person(picture, box)  # type: ignore[arg-type]
-    assert 1 <= crop.shape[0] <= height
-    assert 1 <= crop.shape[1] <= width
-    assert set(crop.ravel().tolist()) <= set(picture.ravel().tolist())
-
-
-def test_a_crop_is_rounded_outwards() -> None:
-    picture = noise(20, 30)
-    assert np.array_equal(crop_person(picture, (2.9, 3.1, 10.1, 20.0)), picture[3:20, 2:11])
-    assert np.array_equal(crop_person(picture, (-5, -5, 99, 99)), picture)
-
-
-def test_small_coloured_things_stay_sharp_in_the_jpeg() -> None:
-    with Image.open(io.BytesIO(encode_jpeg(noise(40, 40), 95))) as image:
-        sampling = {(layer[1], layer[2]) for layer in image.layer}  # type: ignore[attr-defined]
-    assert sampling == {(1, 1)}

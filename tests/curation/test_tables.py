@@ -99,9 +99,11 @@ def test_a_harvest_unit_has_a_row_for_each_url_and_each_person(harvest: PhaseFol
 
 def test_a_harvest_unit_counts_urls_by_reason_and_persons(harvest: PhaseFolder) -> None:
     (marker,) = harvest.markers([0])
+    (urls,) = (pq.read_table(part) for part in harvest.parts("urls", 0))
     assert marker["counts"] == {
         "urls": {"rows_in": 3, "kept": 2, "rejected": {}, "failed": {"dns_failed": 1}},
         "persons": 3,
+        "bytes": sum(size for size in urls["image_bytes"].to_pylist() if size),
     }
 
 

@@ -1,10 +1,16 @@
+import contextlib
+import gzip
 import socket
+import tracemalloc
+import zlib
 from ipaddress import ip_address
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from curation.addresses import WebError
-from curation.wire import Deadline, Wire, as_web_errors, connect
+from curation.wire import Deadline, Wire, as_web_errors, ask, connect, read_body
 from pipeline.reasons import Reason
 
 pytestmark = pytest.mark.timeout(30)
@@ -57,6 +63,7 @@ def _started(address: tuple[str, int]) -> socket.socket:
         (TimeoutError(), Reason.DEADLINE_EXCEEDED),
         (ConnectionResetError(), Reason.TRUNCATED_BODY),
         (ValueError(), Reason.HTTP_PROTOCOL_ERROR),
+        (zlib.error(), Reason.HTTP_PROTOCOL_ERROR),
         (WebError(Reason.OPTED_OUT), Reason.OPTED_OUT),
     ],
 )
@@ -64,3 +71,66 @@ def test_network_errors_become_web_errors(error: Exception, reason: Reason) -> N
     with pytest.raises(WebError) as caught, as_web_errors(broken=Reason.TRUNCATED_BODY):
         raise error
     assert caught.value.reason is reason
+
+
+PIECES = st.sampled_from(
+    [
+        b"HTTP/1.1 200 OK\r\n",
+        b"HTTP/1.1 100 Continue\r\n\r\n",
+        b"HTTP/1.0 404 x\r\n",
+        b"Content-Length: 5\r\n",
+        b"Content-Length: ",
+        b"Transfer-Encoding: chunked\r\n",
+        b"Content-Encoding: gzip\r\n",
+        b"Content-Type: multipart/mixed; boundary=x\r\n",
+        b"--x\r\n",
+        b"\r\n",
+        b"\r\n\r\n",
+        b"5\r\nabcde\r\n",
+        b"0\r\n\r\n",
+        b": ",
+        gzip.compress(b"picture" * 10),
+    ]
+)
+
+
+def outcome(data: bytes, max_bytes: int) -> bytes | Reason:
+    """What a server that sends these bytes and closes gives."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(data)
+        theirs.shutdown(socket.SHUT_WR)
+        wire = Wire(ours, Deadline(20))
+        try:
+            with contextlib.closing(ask(wire, b"GET / HTTP/1.1\r\n\r\n")) as response:
+                return bytes(read_body(response, wire, max_bytes))
+        except WebError as error:
+            return error.reason
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(PIECES | st.binary(max_size=12), max_size=12).map(b"".join))
+def test_any_bytes_are_a_bounded_body_or_a_web_error(data: bytes) -> None:
+    result = outcome(data, max_bytes=60)
+    assert result is not Reason.DEADLINE_EXCEEDED
+    assert isinstance(result, Reason) or len(result) <= 60
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.binary(min_size=1, max_size=3000), st.booleans())
+def test_a_compressed_body_is_whole_or_an_error(body: bytes, zipped: bool) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n"
+    sent = gzip.compress(body) if zipped else zlib.compress(body)
+    assert outcome(head + sent, max_bytes=4000) == body
+    assert outcome(head + sent[:-1], max_bytes=4000) is Reason.TRUNCATED_BODY
+    assert outcome(head + sent, max_bytes=len(body) - 1) is Reason.TOO_MANY_BYTES
+
+
+def test_a_gzip_bomb_is_not_inflated_beyond_the_cap() -> None:
+    bomb = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n" + gzip.compress(bytes(40_000_000))
+    tracemalloc.start()
+    try:
+        assert outcome(bomb, max_bytes=100_000) is Reason.TOO_MANY_BYTES
+        assert tracemalloc.get_traced_memory()[1] < 4_000_000
+    finally:
+        tracemalloc.stop()

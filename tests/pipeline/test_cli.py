@@ -127,7 +127,7 @@ def test_an_empty_list_is_named(webperson: Command, tmp_path: Path) -> None:
     assert (ended.code, line(ended)) == (2, f"error: {tmp_path / 'empty.txt'}: the list has no URLs")
 
 
-@pytest.mark.parametrize("module", ["ray", "img2dataset", "ultralytics", "skimage", "httpx"])
+@pytest.mark.parametrize("module", ["ray", "img2dataset", "ultralytics", "skimage", "httpx", "obstore"])
 @pytest.mark.parametrize(
     "arguments", [["curate", "laptop", "--urls", "u", "--out", "o"], ["report", "o"], ["demo"]], ids=str
 )
@@ -207,6 +207,32 @@ def test_a_relative_folder_inside_a_ray_job_is_refused(
         2,
         "error: --out out: inside a Ray job a relative folder is lost; give an absolute one",
     )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["curate", "laptop", "--urls", "urls.txt", "--out", "s3://bucket//run"],
+            "s3://bucket//run: not of the form s3://bucket/folder or gs://bucket/folder",
+        ),
+        (
+            ["report", "hdfs://bucket/run"],
+            "hdfs://bucket/run: not of the form s3://bucket/folder or gs://bucket/folder",
+        ),
+        (
+            ["train", "laptop", "--shards", "shards", "--out", "s3://bucket/run"],
+            "--out s3:/bucket/run: not a local folder; only curate writes to s3://bucket/folder",
+        ),
+    ],
+    ids=["curate", "report", "train"],
+)
+def test_a_place_that_cannot_be_used_is_wrong_usage(
+    arguments: list[str], message: str, webperson: Command, urls: str
+) -> None:
+    ended = webperson(*arguments)
+    assert (ended.code, line(ended)) == (2, f"error: {message}")
+    assert [path.name for path in Path().iterdir()] == ["urls.txt"]
 
 
 @pytest.mark.parametrize("place", [0, 1, 5])

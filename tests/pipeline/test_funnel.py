@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.funnel import AccountingError, Counts, Line, check_accounting, funnel_text
+from pipeline.funnel import AccountingError, Counts, Line, check_accounting, funnel_text, over_budget
 from pipeline.reasons import Reason
 
 REASONS = st.lists(st.one_of(st.none(), st.sampled_from([str(reason) for reason in Reason])))
@@ -85,3 +85,16 @@ def test_the_text_shows_each_phase_as_a_sum_with_its_reasons() -> None:
         "harvest  6 URLs = 2 kept + 3 rejected (no_person 2, opted_out 1) + 1 failed (dns_failed 1)",
         "pack     2 persons = 2 kept + 0 rejected + 0 failed",
     ]
+
+
+def test_a_line_is_over_budget_when_more_of_its_rows_failed_than_its_phase_may_lose() -> None:
+    harvest = line("harvest", Counts(10, 4, {"no_person": 3}, {"dns_failed": 2, "crashed": 1}), "URLs")
+    annotate = line("annotate", Counts(4, 3, {}, {"caption_failed": 1}))
+    assert over_budget([harvest, annotate], {"harvest": 0.29, "annotate": 0.25}) == [harvest]
+    assert over_budget([harvest, annotate], {"harvest": 0.3, "annotate": 0.0}) == [annotate]
+
+
+def test_a_phase_without_a_budget_may_lose_all_and_one_without_rows_loses_nothing() -> None:
+    assert over_budget([line("harvest", Counts(3, 0, {}, {"dns_failed": 3}))], {}) == []
+    assert over_budget([line("harvest", Counts())], {"harvest": 0.0}) == []
+    assert Counts().failed_share == 0.0

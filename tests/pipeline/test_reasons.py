@@ -5,11 +5,19 @@ import pytest
 from pipeline.reasons import Reason, Status, status_of
 
 REJECTED = {
+    "listed_size",
+    "listed_aspect",
+    "listed_faces",
+    "listed_nsfw",
+    "listed_watermark",
+    "domain_excluded",
     "url_invalid",
     "scheme_forbidden",
     "port_forbidden",
     "address_forbidden",
+    "robots_forbidden",
     "opted_out",
+    "taken_down",
     "not_an_image",
     "too_many_pixels",
     "no_person",
@@ -20,6 +28,7 @@ REJECTED = {
     "no_hip",
     "no_head",
     "exact_duplicate",
+    "near_duplicate",
 }
 
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from pipeline import shards
-from pipeline.records import ShardImage, ShardRow, to_table
+from pipeline.records import SCHEMA_VERSION, ShardImage, ShardRow, to_table
 from pipeline.shards import (
     DONE,
     ShardError,
@@ -101,7 +101,7 @@ def test_a_slice_of_a_larger_table_keeps_its_own_rows(monkeypatch: pytest.Monkey
 def test_metadata_of_the_recipe_stands_beside_the_features() -> None:
     metadata = pq.read_schema(pa.BufferReader(encode_shard(table([row(1)]), {"recipe_hash": "abc"}))).metadata
     assert metadata[b"recipe_hash"] == b"abc"
-    assert metadata[b"schema_version"] == b"1"
+    assert metadata[b"schema_version"] == str(SCHEMA_VERSION).encode()
     features = json.loads(metadata[b"huggingface"])["info"]["features"]
     assert features["image"] == {"_type": "Image"}
     assert features["score"] == {"dtype": "float32", "_type": "Value"}

@@ -4,13 +4,29 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.storage import StorageError, publish, publish_json, publish_table, read_json, run_lock
+from pipeline.storage import (
+    DamagedError,
+    StorageError,
+    folders,
+    listing,
+    place,
+    publish,
+    publish_json,
+    publish_table,
+    read_json,
+    read_table,
+    remove,
+    run_lock,
+    sizes,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -71,9 +87,17 @@ def test_publishing_again_replaces_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("broken", ["os.fsync", "pathlib.Path.rename"])
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()], ids=repr)
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [(OSError(28, "No space left on device"), StorageError), (KeyboardInterrupt(), KeyboardInterrupt)],
+    ids=["full", "interrupted"],
+)
 def test_a_failed_write_leaves_the_old_file_and_no_temporary(
-    broken: str, error: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    broken: str,
+    error: BaseException,
+    raised: type[BaseException],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def fail(*_: object) -> None:
         raise error
@@ -81,10 +105,38 @@ def test_a_failed_write_leaves_the_old_file_and_no_temporary(
     publish(tmp_path / "file", b"old")
     with monkeypatch.context() as patch:
         patch.setattr(broken, fail)
-        with pytest.raises(type(error)):
+        with pytest.raises(raised):
             publish(tmp_path / "file", b"new")
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
     assert (tmp_path / "file").read_bytes() == b"old"
+
+
+def test_a_full_disk_is_one_line_naming_the_file_and_the_next_run_goes_on(tmp_path: Path) -> None:
+    """A limit on the size of files is met as a full disk is: in the middle of writing."""
+    code = """
+import resource, sys
+from pathlib import Path
+from pipeline.storage import StorageError, publish
+resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+publish(Path(sys.argv[1]) / "small", b"x" * 50_000)
+try:
+    publish(Path(sys.argv[1]) / "large", b"x" * 50_001)
+except StorageError as error:
+    print(error)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert ended.stdout == f"{tmp_path / 'large'}: cannot be written: File too large\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["small"]
+    publish(tmp_path / "large", b"x" * 50_001)
+    assert (tmp_path / "large").stat().st_size == 50_001
+
+
+def test_output_below_a_file_is_one_line_naming_it(tmp_path: Path) -> None:
+    (tmp_path / "letter").write_text("no folder")
+    with pytest.raises(StorageError, match=r"letter/part\.parquet: cannot be written: .*(exists|directory)$"):
+        publish(tmp_path / "letter" / "part.parquet", b"")
 
 
 @pytest.mark.parametrize("moment", ["before the sync", "before the rename"])
@@ -124,6 +176,93 @@ def test_a_table_keeps_its_metadata_beside_what_is_added(tmp_path: Path) -> None
     back = pq.read_table(tmp_path / "t.parquet")
     assert back.equals(table)
     assert back.schema.metadata == {b"schema_version": b"1", b"recipe_hash": b"abc"}
+
+
+def test_columns_and_rows_of_a_table_are_read_by_themselves(tmp_path: Path) -> None:
+    table = pa.table({"a": [1, 2, 3], "b": ["x", "y", "z"]})
+    assert publish_table(tmp_path / "t.parquet", table) == (tmp_path / "t.parquet").stat().st_size
+    assert read_table(tmp_path / "t.parquet").equals(table)
+    some = read_table(tmp_path / "t.parquet", columns=["b"], filters=pc.field("a") > 1)
+    assert some.to_pydict() == {"b": ["y", "z"]}
+
+
+@pytest.mark.parametrize("columns", [None, ["a"]])
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda data: data[:-10], "cannot be read as Parquet: "),
+        (lambda data: b"", "cannot be read as Parquet: "),
+        (lambda data: data[:4] + b"\xff" * 200 + data[204:], "cannot be read as Parquet: "),
+        (None, "No such file or directory"),
+    ],
+    ids=["cut off", "empty", "overwritten", "missing"],
+)
+def test_a_damaged_table_is_one_line_naming_the_file(
+    damage: Callable[[bytes], bytes] | None, words: str, columns: list[str] | None, tmp_path: Path
+) -> None:
+    path = tmp_path / "t.parquet"
+    publish_table(path, pa.table({"a": [str(n) for n in range(500)]}))
+    data = path.read_bytes()
+    path.unlink()
+    if damage:
+        path.write_bytes(damage(data))
+    with pytest.raises(DamagedError) as caught:
+        read_table(path, columns)
+    assert str(caught.value).startswith(f"{path}: {words}")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_listing_has_all_files_below_in_order_but_those_being_written(tmp_path: Path) -> None:
+    for name in ("b/1.json", "a/2.json", "a/1.json", "a/1.txt", ".a.json.host.7", "a/.1.json"):
+        publish(tmp_path / name, b"{}")
+    assert listing(tmp_path, ".json") == [tmp_path / name for name in ("a/1.json", "a/2.json", "b/1.json")]
+    assert sizes(tmp_path / "a") == {"1.json": 2, "2.json": 2, "1.txt": 2}
+    assert folders(tmp_path) == [tmp_path / "a", tmp_path / "b"]
+    assert (listing(tmp_path / "none"), sizes(tmp_path / "none"), folders(tmp_path / "none")) == ([], {}, [])
+
+
+def test_a_listing_asks_no_file_for_its_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish(tmp_path / "a" / "1.json", b"{}")
+
+    def refuse(path: Path, **_: object) -> None:
+        raise AssertionError(f"{path} was looked at")
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    assert [path.name for path in listing(tmp_path, ".json")] == ["1.json"]
+
+
+def test_what_is_removed_may_be_gone_already(tmp_path: Path) -> None:
+    publish(tmp_path / "a", b"")
+    for _ in range(2):
+        remove(tmp_path / "a")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("text", ["out", "out/run 3", "/data/out", "s3:/typo/is/a/folder"])
+def test_a_place_without_a_scheme_is_a_path(text: str) -> None:
+    assert place(text) == Path(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "s3://",
+        "s3:///run",
+        "s3://Bucket/run",
+        "s3://bucket//run",
+        "s3://bucket/../run",
+        "s3://key:secret@bucket/run",
+        "s3://bucket/run?versionId=3",
+        "hdfs://bucket/run",
+        "https://bucket/run",
+    ],
+)
+def test_a_malformed_place_is_one_line_naming_it(text: str) -> None:
+    with pytest.raises(StorageError) as caught:
+        place(text)
+    assert (
+        str(caught.value) == f"{text.rstrip('/')}: not of the form s3://bucket/folder or gs://bucket/folder"
+    )
 
 
 def test_json_comes_back_and_is_the_same_text_for_any_order_of_keys(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Units cover their input exactly; a unit's marker comes last and alone says what belongs to it."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.storage import StorageError
 from pipeline.units import UNITS_PER_PREFIX, PhaseFolder, Unit, slice_units, split_by_bytes
 
 SIZES = st.lists(st.integers(0, 200), max_size=40)
@@ -81,7 +83,7 @@ def test_a_published_unit_is_cut_into_numbered_parts_and_comes_back_in_order(tmp
     harvest = folder(tmp_path)
     tables = {"persons": blobs([100] * 150), "urls": blobs([1, 2])}
     harvest.publish_unit(Unit(7, 0, 150), tables, {"n": 150}, part_bytes=150)
-    names = [part.relative_to(harvest.path).as_posix() for part in harvest.parts("persons", 7)]
+    names = [str(part).removeprefix(f"{harvest.path}/") for part in harvest.parts("persons", 7)]
     assert names[:2] == ["persons/000/unit-000007-00.parquet", "persons/000/unit-000007-01.parquet"]
     assert len(names) > 100
     assert rows(harvest, "persons", 7) == list(range(150))
@@ -111,11 +113,16 @@ def test_the_marker_is_the_last_file_of_a_unit(tmp_path: Path, monkeypatch: pyte
     assert published.count("persons") > 1
 
 
-def test_the_marker_holds_counts_content_and_parts(tmp_path: Path) -> None:
+def test_the_marker_holds_counts_content_and_the_size_of_each_file(tmp_path: Path) -> None:
     harvest = folder(tmp_path)
     harvest.publish_unit(Unit(3, 0, 1), {"urls": blobs([1])}, {"kept": 1})
-    (marker,) = harvest.markers([3])
-    assert (marker["unit"], marker["counts"], marker["parts"]) == (3, {"kept": 1}, {"urls": 1})
+    (marker,), (part,) = harvest.markers([3]), harvest.parts("urls", 3)
+    size = len(part.read_bytes())
+    assert (marker["unit"], marker["counts"], marker["files"]) == (
+        3,
+        {"kept": 1},
+        {"urls/000/unit-000003-00.parquet": size},
+    )
     assert len(marker["content"]["urls"]) == 64
 
 
@@ -125,20 +132,102 @@ def test_units_are_finished_when_their_marker_stands_whatever_their_prefix(tmp_p
     for index in (2 * UNITS_PER_PREFIX + 1, 0, UNITS_PER_PREFIX - 1, UNITS_PER_PREFIX):
         harvest.publish_unit(Unit(index, 0, 1), {"urls": blobs([1])}, {})
     assert harvest.finished() == [0, UNITS_PER_PREFIX - 1, UNITS_PER_PREFIX, 2 * UNITS_PER_PREFIX + 1]
-    prefixes = [path.name for path in sorted((harvest.path / "urls").iterdir())]
+    prefixes = [path.name for path in sorted((tmp_path / "harvest-abc" / "urls").iterdir())]
     assert prefixes == ["000", "001", "002"]  # a thousand units share a folder
 
 
-def test_finished_reads_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_finished_is_told_from_markers_and_sizes_and_no_table_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     harvest = folder(tmp_path)
-    harvest.publish_unit(Unit(5, 0, 1), {}, {})
+    harvest.publish_unit(Unit(5, 0, 1), {"urls": blobs([1])}, {})
+    read = Path.read_bytes
+
+    def read_markers_only(path: Path) -> bytes:
+        assert path.suffix == ".json"
+        return read(path)
 
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("a file was opened")
 
-    monkeypatch.setattr(Path, "read_text", refuse)
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(Path, "read_bytes", read_markers_only)
+    monkeypatch.setattr(pq, "read_table", refuse)
     assert harvest.finished() == [5]
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def scribble(path: Path) -> None:
+    path.write_bytes(b'{"unit": 0, "cou')
+
+
+def forget_the_files(path: Path) -> None:
+    path.write_text('{"unit": 0, "counts": {}}')
+
+
+@pytest.mark.parametrize(
+    ("pattern", "damage"),
+    [
+        ("persons/000/unit-000000-01.parquet", truncate),
+        ("persons/000/unit-000000-01.parquet", empty),
+        ("persons/000/unit-000000-01.parquet", Path.unlink),
+        ("urls/000/unit-000000-00.parquet", truncate),
+        ("done/000/unit-000000.json", empty),
+        ("done/000/unit-000000.json", scribble),
+        ("done/000/unit-000000.json", forget_the_files),
+    ],
+)
+def test_a_damaged_unit_is_not_finished_and_is_done_again(
+    pattern: str, damage: Callable[[Path], None], tmp_path: Path
+) -> None:
+    harvest, tables = folder(tmp_path), {"persons": blobs([90] * 9), "urls": blobs([1])}
+    for index in (0, 1):
+        harvest.publish_unit(Unit(index, 0, 9), tables, {"n": 9}, part_bytes=500)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    damage(tmp_path / "harvest-abc" / pattern)
+    assert harvest.finished() == [1]
+    harvest.publish_unit(Unit(0, 0, 9), tables, {"n": 9}, part_bytes=500)
+    assert harvest.finished() == [0, 1]
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_the_marker_of_a_damaged_unit_goes_before_its_files_are_written_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harvest, unit = folder(tmp_path), Unit(0, 0, 2)
+    harvest.publish_unit(unit, {"urls": blobs([9, 9])}, {})
+    truncate(tmp_path / "harvest-abc/urls/000/unit-000000-00.parquet")
+    fail_at_marker(monkeypatch)
+    with pytest.raises(StorageError, match="killed"):
+        harvest.publish_unit(unit, {"urls": blobs([9, 9])}, {})
+    assert (harvest.finished(), harvest.parts("urls", 0)) == ([], [])
+
+
+def test_files_that_no_marker_names_do_not_make_a_unit_damaged(tmp_path: Path) -> None:
+    harvest = folder(tmp_path)
+    harvest.publish_unit(Unit(0, 0, 1), {"urls": blobs([1])}, {})
+    (tmp_path / "harvest-abc/urls/000/unit-000000-01.parquet").write_bytes(b"left by a killed attempt")
+    assert harvest.finished() == [0]
+
+
+def test_a_storage_that_does_not_answer_is_not_taken_for_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harvest = folder(tmp_path)
+    harvest.publish_unit(Unit(0, 0, 1), {"urls": blobs([1])}, {})
+
+    def fail(path: Path) -> bytes:
+        raise OSError(5, "Input/output error", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", fail)
+    with pytest.raises(StorageError, match=r"unit-000000\.json: Input/output error$"):
+        harvest.finished()
 
 
 def test_a_half_written_unit_is_not_finished_and_has_no_parts(
@@ -146,9 +235,9 @@ def test_a_half_written_unit_is_not_finished_and_has_no_parts(
 ) -> None:
     harvest = folder(tmp_path)
     fail_at_marker(monkeypatch)
-    with pytest.raises(OSError, match="killed"):
+    with pytest.raises(StorageError, match="killed"):
         harvest.publish_unit(Unit(0, 0, 4), {"urls": blobs([9] * 4)}, {}, part_bytes=40)
-    assert list(harvest.path.glob("urls/000/unit-000000-*.parquet"))
+    assert list(tmp_path.glob("*/urls/000/unit-000000-*.parquet"))
     assert (harvest.finished(), harvest.parts("urls", 0)) == ([], [])
 
 
@@ -158,20 +247,20 @@ def test_parts_that_a_killed_attempt_left_do_not_double_rows(
     harvest, unit = folder(tmp_path), Unit(0, 0, 8)
     with monkeypatch.context() as patch:
         fail_at_marker(patch)
-        with pytest.raises(OSError, match="killed"):
+        with pytest.raises(StorageError, match="killed"):
             harvest.publish_unit(unit, {"persons": blobs([50] * 8)}, {}, part_bytes=100)
     # The web answered less the second time: fewer parts than the first attempt left behind.
     harvest.publish_unit(unit, {"persons": blobs([50] * 3)}, {"persons": 3}, part_bytes=100)
-    assert len(list(harvest.path.glob("persons/000/*"))) > len(harvest.parts("persons", 0))
+    assert len(list(tmp_path.glob("*/persons/000/*"))) > len(harvest.parts("persons", 0))
     assert rows(harvest, "persons", 0) == [0, 1, 2]
 
 
 def test_a_unit_that_is_done_stays_as_it_is(tmp_path: Path) -> None:
     harvest, unit = folder(tmp_path), Unit(0, 0, 8)
     harvest.publish_unit(unit, {"persons": blobs([50] * 8)}, {"persons": 8})
-    before = {path: path.read_bytes() for path in harvest.path.rglob("*") if path.is_file()}
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     harvest.publish_unit(unit, {"persons": blobs([50] * 3)}, {"persons": 3})
-    assert {path: path.read_bytes() for path in harvest.path.rglob("*") if path.is_file()} == before
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
 def fail_at_marker(patch: pytest.MonkeyPatch) -> None:

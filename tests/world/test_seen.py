@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from curation.detectors import DetectorSettings, Person, YoloPose
+from curation.detectors import DetectorSettings, Person
 from curation.gates import GateLimits, gate_outcomes, person_gate
+from curation.yolo import YoloPose
 from pipeline.reasons import Reason
 from world.folder import picture_path, read_truth
 from world.marks import FAILS

@@ -1,0 +1,322 @@
+"""Hosts are asked politely: so many rows at once, so often, again only where that can help, and not for ever.
+
+What the whole cluster may do to one host is divided by the number of workers, so that nobody need be asked
+before a request. A row that waits for its host, or for another try, holds no thread: threads take whichever
+row is due, and the hosts take turns.
+"""
+
+import heapq
+import random
+import socket
+import time
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from threading import Condition
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+from curation.addresses import Target, WebError
+from pipeline.reasons import Reason
+from pipeline.recipe import Section, operational
+
+HOSTS_KEPT = 10_000
+"""Hosts whose state a worker remembers from one unit to the next."""
+REST_CAP_S = 60.0
+"""Longest rest of a host between two requests of a worker whose share is less than one request at a time."""
+_UNANSWERED = frozenset(
+    {
+        Reason.DNS_FAILED,
+        Reason.CONNECT_FAILED,
+        Reason.TLS_FAILED,
+        Reason.DEADLINE_EXCEEDED,
+        Reason.RATE_LIMITED,
+    }
+)
+"""What speaks of the host and not of the row."""
+_HEALING = frozenset({Reason.CONNECT_FAILED, Reason.RATE_LIMITED, Reason.TRUNCATED_BODY})
+_HEALING_DETAILS = {
+    Reason.HTTP_SERVER_ERROR: ("HTTP 502", "HTTP 503", "HTTP 504"),
+    Reason.DNS_FAILED: (f"[Errno {socket.EAI_AGAIN}]",),
+}
+
+
+class HostSettings(Section):
+    """How hosts are treated: when rows are asked for, and how long one that does not answer is tried."""
+
+    host_concurrency: PositiveInt = operational(8)
+    """Requests to one host at once, by the whole cluster."""
+    host_per_second: PositiveFloat | None = operational(10.0)
+    """Requests to one host in a second, by the whole cluster; null: as many as come."""
+    crawl_delay_cap_s: NonNegativeFloat = operational(30.0)
+    """A longer Crawl-delay in a robots.txt counts as this."""
+    host_patience_s: PositiveFloat = operational(900.0)
+    """A row whose turn would come later than this after its unit was begun fails as rate_limited."""
+    host_failures: PositiveInt = operational(10)
+    """Failures in a row (no name, no connection, no answer in time, 429) after which a host is given up."""
+    host_cool_down_s: PositiveFloat = operational(600.0)
+    """Seconds for which rows of a host that is given up fail without being asked for."""
+    retries: NonNegativeInt = operational(2)
+    """Further tries after a failure that can heal."""
+    backoff_s: PositiveFloat = operational(1.0)
+    """Longest wait before the first of them; it doubles from one to the next."""
+    retry_after_cap_s: NonNegativeFloat = operational(30.0)
+    """Longest Retry-After that is waited for; a host that asks for more is given up for that time."""
+    row_total_s: PositiveFloat = Field(default=120.0, json_schema_extra={"operational": True})
+    """No try is begun later than this after a row's first one."""
+
+
+class Clock:
+    """The time, and waiting for it; tests put in one that does not sleep."""
+
+    def now(self) -> float:
+        """Seconds since some moment."""
+        return time.monotonic()
+
+    def wait(self, condition: Condition, seconds: float | None) -> None:
+        """Wait to be notified, at most so long."""
+        condition.wait(seconds)
+
+
+@dataclass(order=True)
+class Row:
+    """One URL of a unit, and how far it has come."""
+
+    due_at: float
+    number: int
+    target: Target = field(compare=False)
+    unit: int = field(compare=False)
+    tries: int = field(default=0, compare=False)
+    begun_at: float = field(default=0.0, compare=False)
+    """When it was first asked for."""
+    taken_at: float = field(default=0.0, compare=False)
+    seconds: float = field(default=0.0, compare=False)
+    """Spent on its tries so far, waiting for turns left out."""
+    error: WebError | None = field(default=None, compare=False)
+    """What its last try ended with."""
+    refusal: WebError | None = field(default=None, compare=False)
+    """Why it is not to be asked for, or not again."""
+
+
+@dataclass
+class _Host:
+    interval_s: float
+    """Between the starts of two requests."""
+    free_at: float = 0.0
+    """Nothing is asked before."""
+    given_up_until: float = 0.0
+    busy: int = 0
+    met: bool = False
+    """Whether it ever answered; until then it is asked for one row at a time."""
+    failures: int = 0
+    rows: list[Row] = field(default_factory=list)
+    """A heap: those for another try come when they are due."""
+    entry: int = 0
+    """The number of its valid entry in the heap of hosts."""
+
+
+class Hosts:
+    """The hosts that a worker meets, and its unit's rows, which wait for them; safe to use from threads."""
+
+    def __init__(self, settings: HostSettings, workers: int = 1, clock: Clock | None = None) -> None:
+        """workers: among how many the limits are divided."""
+        self._settings = settings
+        self._workers = workers
+        self._clock = clock or Clock()
+        share = settings.host_concurrency / workers
+        self._at_once = max(1, int(share))
+        self._rest = max(0.0, 1 / share - 1)
+        self._interval_s = workers / settings.host_per_second if settings.host_per_second else 0.0
+        self._hosts: OrderedDict[str, _Host] = OrderedDict()
+        self._turns: list[tuple[float, int, str]] = []
+        self._entries = 0
+        self._unit = 0
+        self._until = 0.0
+        self._changed = Condition()
+
+    def begin(self, targets: Iterable[Target]) -> int:
+        """Put a unit's URLs in the place of those before; returns a number for the unit."""
+        with self._changed:
+            for host in self._hosts.values():
+                host.rows = []
+            self._turns = []
+            self._unit += 1
+            self._until = self._clock.now() + self._settings.host_patience_s
+            rows = [Row(0.0, number, target, self._unit) for number, target in enumerate(targets)]
+            for row in rows:
+                self._known(row.target.host).rows.append(row)
+            for name in dict.fromkeys(row.target.host for row in rows):
+                self._queue(name)
+            self._trim()
+            self._changed.notify_all()
+            return self._unit
+
+    def take(self, unit: int) -> Row:
+        """Wait for the next row that is due. A `refusal` is final; else tell here what became of the row.
+
+        Raises WebError (crashed) when the unit is over.
+        """
+        with self._changed:
+            while unit == self._unit:
+                wait_s = self._wait_s()
+                if wait_s is not None and wait_s <= 0:
+                    return self._hand_out(self._turns[0][2])
+                self._clock.wait(self._changed, wait_s)
+        raise WebError(Reason.CRASHED, "its unit is over")
+
+    def crawl_delay(self, row: Row, seconds: float) -> None:
+        """The host of a row wants so many seconds between two requests, whoever of us sends them."""
+        interval_s = min(seconds, self._settings.crawl_delay_cap_s) * self._workers
+        with self._changed:
+            host = self._known(row.target.host)
+            if interval_s > host.interval_s:
+                host.interval_s = interval_s
+                host.free_at = max(host.free_at, self._clock.now() + interval_s)
+
+    def answered(self, row: Row) -> None:
+        """The host has given what was asked for."""
+        with self._changed:
+            host = self._release(row)
+            host.met, host.failures = True, 0
+            self._queue(row.target.host)
+
+    def skipped(self, row: Row) -> None:
+        """The row was refused before its host was asked: the turn is the next row's."""
+        with self._changed:
+            host = self._release(row)
+            host.free_at -= host.interval_s
+            self._queue(row.target.host)
+
+    def failed(self, row: Row, error: WebError) -> bool:
+        """The host answered with an error, or not at all. True if the row waits for another try."""
+        with self._changed:
+            host, now = self._release(row), self._clock.now()
+            if error.reason in _UNANSWERED:
+                self._count_failure(host, now)
+            else:
+                host.met, host.failures = True, 0
+            row.error, row.due_at = error, now + self._pause(host, row, error, now)
+            again = self._heals(row) and host.given_up_until <= now
+            if again:
+                heapq.heappush(host.rows, row)
+            self._queue(row.target.host)
+            return again
+
+    def _wait_s(self) -> float | None:
+        """Seconds until the first turn, 0 or less when it is now; None if no row waits for its time alone."""
+        while self._turns:
+            _, entry, name = self._turns[0]
+            due_at = self._due_at(self._hosts[name]) if self._hosts[name].entry == entry else None
+            if due_at is None:
+                heapq.heappop(self._turns)
+            elif due_at > self._turns[0][0]:
+                heapq.heapreplace(self._turns, (due_at, entry, name))
+            else:
+                return due_at - self._clock.now()
+        return None
+
+    def _due_at(self, host: _Host) -> float | None:
+        """When its next row may be handed out; None while it has none, or enough of them are under way."""
+        if not host.rows or host.busy >= (self._at_once if host.met else 1):
+            return None
+        due_at = max(host.free_at, host.rows[0].due_at)
+        return 0.0 if self._refusal(host, due_at) else due_at
+
+    def _refusal(self, host: _Host, due_at: float) -> WebError | None:
+        if host.given_up_until > self._clock.now():
+            return WebError(Reason.HOST_GIVEN_UP, "after failures in a row, or as it asked for")
+        if due_at > self._until:
+            return WebError(Reason.RATE_LIMITED, f"its turn would come in {due_at - self._clock.now():.0f} s")
+        return None
+
+    def _hand_out(self, name: str) -> Row:
+        host, now = self._hosts[name], self._clock.now()
+        refusal = self._refusal(host, max(host.free_at, host.rows[0].due_at))
+        row = heapq.heappop(host.rows)
+        if row.tries and (refusal or now - row.begun_at > self._settings.row_total_s):
+            refusal = row.error
+        row.refusal = refusal
+        if not refusal:
+            row.begun_at, row.taken_at = row.begun_at if row.tries else now, now
+            row.tries += 1
+            host.busy += 1
+            host.free_at = max(host.free_at, now) + host.interval_s
+        self._queue(name)
+        self._changed.notify()  # who waits for the next turn may have been this thread
+        return row
+
+    def _queue(self, name: str) -> None:
+        """Give a host its place among the turns; the entry that it had is void."""
+        host = self._hosts[name]
+        self._entries += 1
+        host.entry = self._entries
+        due_at = self._due_at(host)
+        if due_at is not None:
+            heapq.heappush(self._turns, (due_at, host.entry, name))
+            self._changed.notify()
+
+    def _release(self, row: Row) -> _Host:
+        host, now = self._known(row.target.host), self._clock.now()
+        host.busy -= 1
+        row.seconds += now - row.taken_at
+        if self._rest:
+            rest_s = min((now - row.taken_at) * self._rest, REST_CAP_S)
+            host.free_at = max(host.free_at, now + rest_s)
+        return host
+
+    def _count_failure(self, host: _Host, now: float) -> None:
+        host.failures += 1
+        if host.failures >= self._settings.host_failures:
+            host.given_up_until = max(host.given_up_until, now + self._settings.host_cool_down_s)
+            host.failures -= 1  # one more after the cool-down is enough
+            host.met = False
+
+    def _pause(self, host: _Host, row: Row, error: WebError, now: float) -> float:
+        """Seconds until the row's next try; a host that limits us gets a pause for all of its rows."""
+        if error.retry_after_s is not None and error.retry_after_s > self._settings.retry_after_cap_s:
+            host.given_up_until = max(host.given_up_until, now + error.retry_after_s)
+            return error.retry_after_s
+        wait_s = error.retry_after_s
+        if wait_s is None:
+            wait_s = back_off_s(row.target.url, row.tries, self._settings.backoff_s)
+        if error.retry_after_s is not None or error.reason is Reason.RATE_LIMITED:
+            host.free_at = max(host.free_at, now + wait_s)
+        return wait_s
+
+    def _heals(self, row: Row) -> bool:
+        return (
+            row.error is not None
+            and heals(row.error)
+            and row.unit == self._unit
+            and row.tries <= self._settings.retries
+            and row.due_at - row.begun_at <= self._settings.row_total_s
+        )
+
+    def _known(self, name: str) -> _Host:
+        if name not in self._hosts:
+            self._hosts[name] = _Host(self._interval_s)
+        self._hosts.move_to_end(name)
+        return self._hosts[name]
+
+    def _trim(self) -> None:
+        """Forget the hosts that were met longest ago, those of this unit never."""
+        while len(self._hosts) > HOSTS_KEPT:
+            name, host = next(iter(self._hosts.items()))
+            if host.rows or host.busy:
+                return
+            del self._hosts[name]
+
+
+def heals(error: WebError) -> bool:
+    """Whether the same request may do better in a while."""
+    details = _HEALING_DETAILS.get(error.reason, ())
+    return error.reason in _HEALING or any(detail in error.detail for detail in details)
+
+
+def back_off_s(url: str, tries: int, first_s: float) -> float:
+    """Seconds to wait after so many tries: doubled each time, and half of it by the URL's own dice.
+
+    Rows that failed together do not come back together, and do the same at every run.
+    """
+    dice = random.Random(f"{tries} {url}").random()
+    return float(first_s * 2 ** (tries - 1) * (0.5 + 0.5 * dice))
