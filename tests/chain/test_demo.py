@@ -71,9 +71,12 @@ def test_the_same_pixels_are_kept_once(demo: Demo) -> None:
     assert len(set(kept)) == len(kept)
     dropped = [d for d in decisions if d["reason"] == Reason.EXACT_DUPLICATE]
     assert dropped
+    staying = {(d["unit"], d["row"], d["person"]) for d in decisions if d["reason"] is None}
     for d in dropped:
         key, stays = (d["unit"], d["row"], d["person"]), (d["kept_unit"], d["kept_row"], d["kept_person"])
-        assert crops[key] == crops[stays]
+        # A copy of a near duplicate names whom that one names.
+        assert crops[key] in [crops[other] for other in crops if other < key]
+        assert stays in staying
         assert stays < key
 
 
