@@ -8,6 +8,7 @@ import pytest
 import safetensors.torch
 import torch
 
+from pipeline.records import SCHEMA_VERSION
 from pipeline.storage import StorageError
 from tests.training.toy_shards import TOY_MODEL, toy_config
 from training.checkpoint import (
@@ -123,7 +124,7 @@ def test_a_missing_and_an_unknown_tensor_are_named(model: GaDms, checkpoint: Pat
 def test_a_checkpoint_of_another_schema_version_is_refused(checkpoint: Path) -> None:
     marker = json.loads((checkpoint / MARKER).read_text())
     (checkpoint / MARKER).write_text(json.dumps({**marker, "schema_version": 99}))
-    with pytest.raises(CheckpointError, match="schema_version 99, this program reads 1"):
+    with pytest.raises(CheckpointError, match=f"schema_version 99, this program reads {SCHEMA_VERSION}"):
         load_model(checkpoint)
 
 
