@@ -25,6 +25,7 @@ def object_store(bucket: str) -> Iterator[ObjectPath]:
             patch.setenv("AWS_ACCESS_KEY_ID", "made")
             patch.setenv("AWS_SECRET_ACCESS_KEY", "made")
             patch.setenv("AWS_REGION", "us-east-1")
+            patch.setenv("AWS_DEFAULT_REGION", "us-east-1")  # boto3's and Arrow's name for it
             made = urllib.request.Request(f"http://{host}:{port}/{bucket}", method="PUT")
             urllib.request.urlopen(made, timeout=20).close()
             yield ObjectPath(f"s3://{bucket}")
