@@ -123,6 +123,13 @@ def test_a_tighter_gate_rewrites_decisions_and_runs_no_model(killed: Killed, tmp
         shutil.copy(tmp_path / "run.json", killed.out)
 
 
+def test_a_run_that_lost_more_than_its_recipe_allows_is_done_and_ends_with_code_3(killed: Killed) -> None:
+    over = killed.curate("--set", "harvest.max_failed_share=0.01")
+    assert over.code == 3, over.output
+    assert "harvest: was done already" in over.output
+    assert "of the URLs failed, more than the recipe's harvest.max_failed_share allows" in over.output
+
+
 def test_a_gate_looser_than_the_floor_is_refused(killed: Killed) -> None:
     refused = killed.curate("--set", "gates.score_min=0.1")
     assert refused.code == 2
