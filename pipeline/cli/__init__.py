@@ -36,7 +36,9 @@ def build_app() -> typer.Typer:
 
 
 def main() -> None:
-    """Run the command; an error is one line on stderr. Exit codes: 0 done, 2 wrong usage, 1 anything else."""
+    """Run the command; an error is one line on stderr. Exit codes: 0 done, 2 wrong usage, 3 done
+    but over the error budget, 1 anything else.
+    """
     # `--debug` may stand anywhere, so it is taken before the commands read their options.
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
