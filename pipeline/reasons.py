@@ -43,6 +43,18 @@ class Reason(StrEnum):
     # rejected: the person, over the whole run
     EXACT_DUPLICATE = "exact_duplicate"
     NEAR_DUPLICATE = "near_duplicate"
+    # rejected: the person, by the judge (curation/judge.py)
+    NOT_REAL = "not_real"
+    SEVERAL_PEOPLE = "several_people"
+    CUT_OFF = "cut_off"
+    OCCLUDED = "occluded"
+    UNCLEAR = "unclear"
+    TEXT_OR_COLLAGE = "text_or_collage"
+    MINOR_AT_RISK = "minor_at_risk"
+    SEXUAL_CONTENT = "sexual_content"
+    JUDGED_OTHER = "judged_other"
+    # rejected: the caption, by the audit (curation/audit.py)
+    CAPTION_CONTRADICTED = "caption_contradicted"
     # failed: the row of the list
     ROW_UNREADABLE = "row_unreadable"
     # failed: the network
@@ -64,7 +76,22 @@ class Reason(StrEnum):
     DECODE_FAILED = "decode_failed"
     ENDPOINT_UNREACHABLE = "endpoint_unreachable"
     CAPTION_FAILED = "caption_failed"
+    VERDICT_FAILED = "verdict_failed"
+    # failed: what the model wrote is no caption (curation/validate.py)
     CAPTION_EMPTY = "caption_empty"
+    CAPTION_REFUSED = "caption_refused"
+    CAPTION_SHORT = "caption_short"
+    CAPTION_LONG = "caption_long"
+    CAPTION_MARKUP = "caption_markup"
+    CAPTION_SENTENCES = "caption_sentences"
+    CAPTION_PLACEHOLDER = "caption_placeholder"
+    CAPTION_GUESSES = "caption_guesses"
+    CAPTION_BACKGROUND = "caption_background"
+    CAPTION_NOT_ENGLISH = "caption_not_english"
+    CAPTION_NAMES = "caption_names"
+    CAPTION_REPEATS_SIBLING = "caption_repeats_sibling"
+    CAPTION_REPEATS_ITSELF = "caption_repeats_itself"
+    # failed: our own work, whatever it was
     CRASHED = "crashed"
     QUARANTINED = "quarantined"
 
@@ -100,6 +127,16 @@ _REJECTED = frozenset(
         Reason.NO_HEAD,
         Reason.EXACT_DUPLICATE,
         Reason.NEAR_DUPLICATE,
+        Reason.NOT_REAL,
+        Reason.SEVERAL_PEOPLE,
+        Reason.CUT_OFF,
+        Reason.OCCLUDED,
+        Reason.UNCLEAR,
+        Reason.TEXT_OR_COLLAGE,
+        Reason.MINOR_AT_RISK,
+        Reason.SEXUAL_CONTENT,
+        Reason.JUDGED_OTHER,
+        Reason.CAPTION_CONTRADICTED,
     }
 )
 

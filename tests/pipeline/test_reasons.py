@@ -29,6 +29,16 @@ REJECTED = {
     "no_head",
     "exact_duplicate",
     "near_duplicate",
+    "not_real",
+    "several_people",
+    "cut_off",
+    "occluded",
+    "unclear",
+    "text_or_collage",
+    "minor_at_risk",
+    "sexual_content",
+    "judged_other",
+    "caption_contradicted",
 }
 
 
