@@ -159,7 +159,7 @@ class _Opener(WebOpener):
         try:
             self._hosts.crawl_delay(row, self._robots.check(row.target))
             self._welcome.url = row.target.url
-            response = self._unless_opted_out(self.get(row.target.url))
+            response = self._unless_opted_out(self.get(row.target))
         except Exception as raised:
             error = raised if isinstance(raised, WebError) else WebError(Reason.CRASHED, raised)
             if self._welcome.url is None and error.reason in ROBOTS_REASONS:

@@ -97,7 +97,7 @@ class WebSettings(Section):
 class WebResponse(io.BytesIO):
     """A body that arrived whole, with its final URL, status and headers."""
 
-    def __init__(self, url: str, status: int, headers: Message, body: bytes | bytearray) -> None:
+    def __init__(self, url: str, status: int, headers: Message, body: bytes) -> None:
         super().__init__(body)
         self.url = url
         self.status = status
@@ -131,8 +131,10 @@ class WebOpener(urllib.request.OpenerDirector):
             raise WebError(Reason.URL_INVALID, "only GET is sent")
         return self.get(fullurl if isinstance(fullurl, str) else fullurl.full_url)
 
-    def get(self, url: str, *, max_body_bytes: int | None = None, any_status: bool = False) -> WebResponse:
-        """Get a URL, redirects followed. Raises WebError only.
+    def get(
+        self, url: str | Target, *, max_body_bytes: int | None = None, any_status: bool = False
+    ) -> WebResponse:
+        """Get a URL, as text or read already, redirects followed. Raises WebError only.
 
         max_body_bytes: longest body taken, where it is not the settings'.
         any_status: also return the answers of servers that refuse or fail (4xx, 5xx and odd ones) and empty
@@ -141,7 +143,8 @@ class WebOpener(urllib.request.OpenerDirector):
         max_bytes = self._settings.max_body_bytes if max_body_bytes is None else max_body_bytes
         deadline = Deadline(self._settings.deadline_s)
         for _ in range(self._settings.max_redirects + 1):
-            answer = self._ask(parse_url(url), deadline, max_bytes, any_status)
+            target = url if isinstance(url, Target) else parse_url(url)
+            answer = self._ask(target, deadline, max_bytes, any_status)
             if isinstance(answer, WebResponse):
                 return answer
             url = answer

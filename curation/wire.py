@@ -2,6 +2,7 @@
 
 import http.client
 import io
+import math
 import re
 import socket
 import ssl
@@ -40,12 +41,15 @@ class Deadline:
 class Wire(io.RawIOBase):
     """A connection that reads and sends within the deadline, and reads only as many bytes as are allowed.
 
-    A socket's own time-out starts anew with each byte, so that a trickling server would hold it for ever.
+    A socket's own time-out starts anew with each byte, so that a trickling server would hold it for ever. It
+    is set again whenever a tenth of it has gone by, not for every byte: that is a call to the system, in which
+    other threads take over. So the end is kept to within a tenth.
     """
 
     def __init__(self, connection: socket.socket, deadline: Deadline) -> None:
         self._connection = connection
         self._deadline = deadline
+        self._timeout_s = connection.gettimeout() or math.inf
         self._allowed = 0
         self._reason = Reason.HTTP_PROTOCOL_ERROR
 
@@ -56,7 +60,7 @@ class Wire(io.RawIOBase):
 
     def send(self, request: bytes) -> None:
         """Send all of it, or raise OSError or WebError."""
-        self._connection.settimeout(self._deadline.left())
+        self._keep_time()
         self._connection.sendall(request)
 
     def makefile(self, mode: str) -> io.BufferedReader:
@@ -71,10 +75,16 @@ class Wire(io.RawIOBase):
         """Wait for some bytes; 0 when the server has closed. Raises OSError, WebError."""
         if self._allowed <= 0:
             raise WebError(self._reason, "the server keeps sending")
-        self._connection.settimeout(self._deadline.left())
-        taken = self._connection.recv_into(memoryview(buffer)[: self._allowed])
+        self._keep_time()
+        taken = self._connection.recv_into(buffer, min(len(buffer), self._allowed))
         self._allowed -= taken
         return taken
+
+    def _keep_time(self) -> None:
+        left = self._deadline.left()
+        if not 0.9 * self._timeout_s <= left:
+            self._connection.settimeout(left)
+            self._timeout_s = left
 
 
 @contextmanager
@@ -169,7 +179,7 @@ def ask(wire: Wire, request: bytes, method: str = "GET") -> http.client.HTTPResp
     return response
 
 
-def read_body(response: http.client.HTTPResponse, wire: Wire, max_bytes: int) -> bytearray:
+def read_body(response: http.client.HTTPResponse, wire: Wire, max_bytes: int) -> bytes:
     """The whole body, inflated where the server compressed it unasked; possibly empty.
 
     max_bytes: longest body taken, as it came and as it is inflated.
@@ -181,18 +191,30 @@ def read_body(response: http.client.HTTPResponse, wire: Wire, max_bytes: int) ->
         raise WebError(Reason.HTTP_PROTOCOL_ERROR, f"encoded as {encoding}, although not asked to")
     inflating = None if encoding in ("", "identity") else zlib.decompressobj(_ZLIB_OR_GZIP)
     wire.allow(2 * max_bytes + _READ_BYTES, Reason.TOO_MANY_BYTES)  # chunks have heads
-    body, came = bytearray(), 0
     with as_web_errors(broken=Reason.TRUNCATED_BODY):
-        while chunk := response.read(_READ_BYTES):
-            came += len(chunk)
-            body += inflating.decompress(chunk, max_bytes + 1 - len(body)) if inflating else chunk
-            if max(came, len(body)) > max_bytes:
-                raise WebError(Reason.TOO_MANY_BYTES, f"over {max_bytes} bytes")
-            if inflating and inflating.eof:
-                return body
-    if came < announced or (inflating and came):
+        if announced and not inflating:  # in one piece, into the bytes that are handed on
+            body = response.read(announced)
+            came, whole = len(body), len(body) == announced
+        else:
+            body, came, whole = _in_chunks(response, inflating, max_bytes, announced)
+    if not whole:
         raise WebError(Reason.TRUNCATED_BODY, f"{came} bytes of {announced or 'more'}")
     return body
+
+
+def _in_chunks(
+    response: http.client.HTTPResponse, inflating: Any, max_bytes: int, announced: int
+) -> tuple[bytes, int, bool]:
+    """The body, how many bytes came, and whether that is all: the end of what was compressed ends it."""
+    body, came = bytearray(), 0
+    while chunk := response.read(_READ_BYTES):
+        came += len(chunk)
+        body += inflating.decompress(chunk, max_bytes + 1 - len(body)) if inflating else chunk
+        if max(came, len(body)) > max_bytes:
+            raise WebError(Reason.TOO_MANY_BYTES, f"over {max_bytes} bytes")
+        if inflating and inflating.eof:
+            return bytes(body), came, True
+    return bytes(body), came, came >= announced and not (inflating and came)
 
 
 def _announced_bytes(response: http.client.HTTPResponse, max_bytes: int) -> int:
