@@ -1,6 +1,7 @@
 """Pictures for the report: persons kept with their captions, persons rejected with their reasons."""
 
 import io
+import itertools
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -22,12 +23,14 @@ def gallery(out: Place, phases: dict[str, str], per_reason: int = 6) -> list[Sec
 
     phases: folder names by phase, as `run.json` of the output folder holds them.
     """
+    harvest = PhaseFolder(out / phases["harvest"], read_json(out / phases["harvest"] / "phase.json"))
+    if "decide" not in phases:
+        return [_undecided(harvest, 4 * per_reason)]
     decisions = read_table(out / phases["decide"] / "decisions.parquet").to_pylist()
     chosen: defaultdict[str | None, list[dict[str, Any]]] = defaultdict(list)
     for row in decisions:
         if len(chosen[row["reason"]]) < (per_reason if row["reason"] else 4 * per_reason):
             chosen[row["reason"]].append(row)
-    harvest = PhaseFolder(out / phases["harvest"], read_json(out / phases["harvest"] / "phase.json"))
     captions = _captions(out / phases["annotate"]) if "annotate" in phases else {}
     kept = Section(
         "Kept", _shown(chosen[None], decisions, None), _samples(harvest, chosen.pop(None, []), captions)
@@ -36,6 +39,13 @@ def gallery(out: Place, phases: dict[str, str], per_reason: int = 6) -> list[Sec
         Section(f"Rejected: {reason}", _shown(rows, decisions, reason), _samples(harvest, rows, {}))
         for reason, rows in sorted(chosen.items(), key=lambda item: str(item[0]))
     ]
+
+
+def _undecided(harvest: PhaseFolder, count: int) -> Section:
+    """The first persons of a harvest that has not ended: no gate has looked at them yet."""
+    persons = itertools.islice(_persons(harvest, harvest.finished()), count)
+    samples = [Sample(_thumbnail(person["crop"]), [_measured(person)]) for person in persons]
+    return Section("Measured so far", f"the first {len(samples)} persons, not yet decided on", samples)
 
 
 def _shown(rows: Sequence[dict[str, Any]], decisions: Sequence[dict[str, Any]], reason: str | None) -> str:

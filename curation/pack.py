@@ -1,23 +1,26 @@
-"""Pack: kept pairs, shuffled over the whole run, split, written as training shards."""
+"""Pack: what shards are like, pictures that fit into them, and their publication."""
 
-import hashlib
 import io
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+import itertools
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Self
 
 import pyarrow as pa
-import pyarrow.compute as pc
-from PIL import Image
+from PIL import Image, ImageFile
 from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 
+from curation.runs import Shares
+from pipeline.attempts import with_reasons
+from pipeline.reasons import Reason
 from pipeline.recipe import Section
-from pipeline.records import PersonKey, content_hash
-from pipeline.shards import DONE, SPLITS, STATISTICS, encode_shard, shard_name, shard_schema
+from pipeline.records import content_hash
+from pipeline.shards import DONE, SPLITS, STATISTICS, encode_shard, shard_name
 from pipeline.stage import Process
-from pipeline.storage import Place, publish, publish_json, read_ahead, read_table
+from pipeline.storage import DamagedError, publish, publish_json, read_json
 from pipeline.units import PhaseFolder, Unit
 
 
@@ -26,6 +29,8 @@ class PackSettings(Section):
 
     rows_per_shard: PositiveInt = 10_000
     """Pictures in a shard."""
+    rows_in_memory: PositiveInt = 10_000
+    """Pictures that a worker holds while it shuffles, a shard at least. More of them mean fewer reads."""
     max_side_px: PositiveInt = 1024
     """Crops with a longer side are scaled down to it."""
     jpeg_quality: int = Field(default=95, ge=1, le=100)
@@ -41,100 +46,48 @@ class PackSettings(Section):
             raise ValueError("val_share and test_share leave nothing to train on")
         return self
 
-
-PARTS_AT_ONCE = 4
-"""Parts with pixels that a shard's worker fetches from an object store at once; each is held in memory."""
-
-_ByKey = dict[PersonKey, dict[str, Any]]
-
-PLAN = pa.schema(
-    [
-        ("unit", pa.int64()),
-        ("row", pa.int32()),
-        ("person", pa.int32()),
-        ("split", pa.string()),
-        ("shard", pa.int32()),
-    ]
-)
-
-
-def split_of(image_sha256: str, seed: int, settings: PackSettings) -> str:
-    """The split of a source picture, drawn from its hash: equal pictures never stand on both sides."""
-    draw = _draw(f"split {seed} {image_sha256}")
-    if draw < settings.test_share:
-        return "test"
-    return "val" if draw < settings.test_share + settings.val_share else "train"
-
-
-def plan_shards(pairs: pa.Table, seed: int, settings: PackSettings) -> pa.Table:
-    """Which row goes into which shard: by split, then shuffled by a hash of seed and key.
-
-    pairs: columns unit, row, person, image_sha256 of what is kept. Returns a table of schema PLAN, in the
-    order of the shards.
-    """
-    rows = [{**row, "split": split_of(row["image_sha256"], seed, settings)} for row in pairs.to_pylist()]
-    rows.sort(key=lambda row: (SPLITS.index(row["split"]), _draw(f"order {seed} {_key(row)}"), _key(row)))
-    for position, row in enumerate(rows):
-        row["shard"] = position // settings.rows_per_shard
-    return pa.Table.from_pylist(rows, schema=PLAN)
-
-
-@dataclass(frozen=True)
-class PlannedPairs:
-    """The rows of one shard, gathered from persons and pairs.
-
-    A shard reads every part that holds one of its rows.
-    """
-
-    harvest: PhaseFolder
-    annotate: PhaseFolder
-    units_per_unit: int
-    """Harvest units in an annotate unit."""
-    plan: Place
-
-    def read(self, unit: Unit) -> pa.Table:
-        """Rows of the shard schema, in the planned order."""
-        plan = read_table(self.plan, filters=pc.field("shard") == unit.index).to_pylist()
-        by_unit: defaultdict[int, set[PersonKey]] = defaultdict(set)
-        for row in plan:
-            by_unit[row["unit"]].add(_key(row))
-        persons: _ByKey = {}
-        captions: _ByKey = {}
-        units = read_ahead(self.harvest.path, self._read_unit, by_unit.items(), PARTS_AT_ONCE)
-        for some_persons, some_captions in units:
-            persons |= some_persons
-            captions |= some_captions
-        rows = [_shard_row(persons[_key(row)], captions[_key(row)], row["split"]) for row in plan]
-        return pa.Table.from_pylist(rows, schema=shard_schema())
-
-    def _read_unit(self, wanted: tuple[int, set[PersonKey]]) -> tuple[_ByKey, _ByKey]:
-        """The persons and the pairs of one harvest unit that are wanted."""
-        index, keys = wanted
-        columns = ["unit", "row", "person", "url", "image_sha256", "score", "crop"]
-        persons = _by_key(self.harvest.parts("persons", index), columns, keys)
-        pairs = self.annotate.parts("pairs", index // self.units_per_unit)
-        return persons, _by_key(pairs, ["unit", "row", "person", "captions"], keys)
+    def shares(self, seed: int) -> Shares:
+        """As the shuffle takes them."""
+        return Shares(seed, self.val_share, self.test_share)
 
 
 @dataclass(frozen=True)
 class FitImages:
-    """Stage: pictures of a shard scaled down to the longest side allowed."""
+    """Stage: pictures scaled down to the longest side allowed; one that cannot be is failed."""
 
     settings: PackSettings
 
     @contextmanager
     def open(self) -> Iterator[Process]:
         """Nothing to load."""
+        # Process-wide, and other libraries set it: half a picture would come out grey, without an error.
+        ImageFile.LOAD_TRUNCATED_IMAGES = False
         yield self._fit
 
     def _fit(self, rows: pa.Table) -> pa.Table:
-        fitted = rows.to_pylist()
-        for row in fitted:
-            row["image"]["bytes"] = self._fit_image(row["image"]["bytes"])
-        return pa.Table.from_pylist(fitted, schema=rows.schema)
+        """rows: at least `image`."""
+        reasons = rows["reason"].to_pylist() if "reason" in rows.column_names else [None] * rows.num_rows
+        failed: dict[int, tuple[Reason, str]] = {}
+        numbers = itertools.count()
+
+        def fit(image: dict[str, Any]) -> dict[str, Any]:
+            number = next(numbers)
+            if reasons[number] is not None:
+                return image
+            try:
+                return {**image, "bytes": self._fit_image(image["bytes"])}
+            except Exception as error:  # Pillow raises nearly anything
+                failed[number] = Reason.DECODE_FAILED, _in_words(error)
+                return image
+
+        # Chunk by chunk: an array of Arrow's plain binaries holds 2 GiB, a table more.
+        chunks = [pa.array(map(fit, chunk.to_pylist()), chunk.type) for chunk in rows["image"].chunks]
+        place = rows.column_names.index("image")
+        field = rows.schema.field(place)
+        return with_reasons(rows.set_column(place, field, pa.chunked_array(chunks, field.type)), failed)
 
     def _fit_image(self, data: bytes) -> bytes:
-        with Image.open(io.BytesIO(data)) as image:
+        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data)) as image:
             if max(image.size) <= self.settings.max_side_px:
                 return data
             scale = self.settings.max_side_px / max(image.size)
@@ -148,30 +101,46 @@ class FitImages:
 
 @dataclass(frozen=True)
 class ShardSink:
-    """Publishes a shard and its marker."""
+    """Publishes the shards of a unit, then its marker."""
 
     folder: PhaseFolder
     shards: int
+    """In the folder, once it is done."""
+    shards_per_unit: int = 1
 
     def publish(self, unit: Unit, rows: pa.Table) -> Mapping[str, Any]:
-        """rows: the shard schema. Counts rows, captions and words, for the statistics."""
-        metadata = {"recipe_hash": str(self.folder.trace["recipe_hash"])}
-        name, shard = shard_name(unit.index, self.shards), encode_shard(rows, metadata)
-        publish(self.folder.path / name, shard)
+        """rows: the shard schema, cut evenly. Counts rows, captions and words, for the statistics."""
+        first = unit.index * self.shards_per_unit
+        count = min(self.shards_per_unit, self.shards - first)
+        edges = [rows.num_rows * number // count for number in range(count + 1)]
+        files, content = {}, {}
+        for index, (start, end) in enumerate(itertools.pairwise(edges), start=first):
+            name, shard = shard_name(index, self.shards), rows.slice(start, end - start)
+            files[name] = self._publish_shard(name, shard)
+            content[name] = content_hash(shard)
         captions = [caption for row in rows["captions"].to_pylist() for caption in row]
         counts = {
             "rows_in": unit.count,
             "rows": rows.num_rows,
+            "shards": count,
             "splits": dict(Counter(rows["split"].to_pylist())),
             "captions": len(captions),
             "words": sum(len(caption.split()) for caption in captions),
         }
-        self.folder.mark_done(unit, counts, {"shard": content_hash(rows)}, {name: len(shard)})
+        self.folder.mark_done(unit, counts, content, files)
         return counts
+
+    def _publish_shard(self, name: str, rows: pa.Table) -> int:
+        shard = encode_shard(rows, {"recipe_hash": str(self.folder.trace["recipe_hash"])})
+        publish(self.folder.path / name, shard)
+        return len(shard)
 
 
 def publish_statistics(folder: PhaseFolder, counts: list[Mapping[str, Any]]) -> dict[str, Any]:
-    """Publish what the shards hold, then the done-marker that makes them readable."""
+    """Publish what the shards hold, then the done-marker that makes them readable.
+
+    counts: those of the units, or their sums.
+    """
     splits: Counter[str] = Counter()
     for unit in counts:
         splits.update(unit["splits"])
@@ -183,45 +152,18 @@ def publish_statistics(folder: PhaseFolder, counts: list[Mapping[str, Any]]) -> 
         "words_per_caption": round(sum(unit["words"] for unit in counts) / captions, 2) if captions else 0.0,
     }
     publish_json(folder.path / STATISTICS, {**statistics, "trace": folder.trace})
-    publish_json(folder.path / DONE, {"shards": len(counts), **statistics})
+    publish_json(folder.path / DONE, {"shards": sum(unit["shards"] for unit in counts), **statistics})
     return statistics
 
 
-def shard_units(plan: pa.Table) -> list[Unit]:
-    """One unit a shard."""
-    sizes = Counter(plan["shard"].to_pylist())
-    units, first = [], 0
-    for shard in sorted(sizes):
-        units.append(Unit(shard, first, sizes[shard]))
-        first += sizes[shard]
-    return units
+def is_packed(folder: PhaseFolder) -> bool:
+    """Whether all shards stand, whole, with their statistics."""
+    try:
+        shards = read_json(folder.path / DONE)["shards"]
+    except (DamagedError, KeyError):
+        return False
+    return bool(shards == folder.totals(folder.finished()).get("shards", 0))
 
 
-def _shard_row(person: dict[str, Any], pair: dict[str, Any], split: str) -> dict[str, Any]:
-    key = str(_key(person))
-    captions = [caption for caption in pair["captions"] if caption["reason"] is None]
-    return {
-        "key": key,
-        "image": {"bytes": person["crop"], "path": f"{key}.jpg"},
-        "captions": [caption["text"] for caption in captions],
-        "caption_model_ids": [caption["model_id"] for caption in captions],
-        "caption_template_ids": [caption["template_id"] for caption in captions],
-        "identity": None,
-        "split": split,
-        "url": person["url"],
-        "image_sha256": person["image_sha256"],
-        "score": person["score"],
-    }
-
-
-def _by_key(parts: Sequence[Place], columns: list[str], keys: set[PersonKey]) -> _ByKey:
-    rows = (row for part in parts for row in read_table(part, columns=columns).to_pylist())
-    return {_key(row): row for row in rows if _key(row) in keys}
-
-
-def _key(row: Mapping[str, Any]) -> PersonKey:
-    return PersonKey(row["unit"], row["row"], row["person"])
-
-
-def _draw(text: str) -> float:
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) / 2**64
+def _in_words(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"

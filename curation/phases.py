@@ -8,22 +8,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
-
+from curation.buckets import BucketRows, Buckets, note_places, sorted_places
 from curation.caption import CaptionStage, caption_inputs
 from curation.decisions import decide
 from curation.download import Download
 from curation.inputs import UrlList
-from curation.pack import (
-    FitImages,
-    PlannedPairs,
-    ShardSink,
-    plan_shards,
-    publish_statistics,
-    shard_units,
-)
+from curation.pack import FitImages, ShardSink, is_packed, publish_statistics
 from curation.persons import MeasurePersons
 from curation.recipe import CurateRecipe
+from curation.runs import KeptPairs, RunSink, remove_runs, run_units
 from curation.tables import (
     HarvestSink,
     KeptPersons,
@@ -33,20 +26,11 @@ from curation.tables import (
 )
 from pipeline.funnel import Counts, Line, check_accounting
 from pipeline.progress import ShowProgress
-from pipeline.reasons import Status
 from pipeline.recipe import fingerprint
-from pipeline.records import PERSON_KEY, SCHEMA_VERSION
+from pipeline.records import SCHEMA_VERSION
+from pipeline.shards import DONE
 from pipeline.stage import Placed, Pool, Sink, Source
-from pipeline.storage import (
-    DamagedError,
-    Place,
-    folders,
-    publish_json,
-    publish_table,
-    read_json,
-    read_table,
-    sizes,
-)
+from pipeline.storage import Place, folders, publish_json, publish_table, read_json, sizes
 from pipeline.units import PhaseFolder, Unit, slice_units
 
 RunUnits = Callable[[Sequence[Unit], Source, Sequence[Placed], Sink], Iterator[Any]]
@@ -82,6 +66,8 @@ class Curation:
     """Phases that may do work; the others must be done."""
     progress: ShowProgress
     """Called with phase, units done, units in all, and the counts of the unit that has ended."""
+    began: Callable[[str, PhaseFolder, int], None] = lambda *_: None
+    """Called as a phase begins, with its folder and how many units it has."""
 
     def run(self) -> list[PhaseReport]:
         """All phases in order, up to the last that is wanted; what is done already is not done again."""
@@ -117,6 +103,7 @@ class Curation:
         folder = self._folder("decisions", self._decisions_fingerprint())
         path, marker = folder.path / "decisions.parquet", folder.path / "done.json"
         done = marker.is_file() and sizes(folder.path).get(path.name) == read_json(marker).get("bytes")
+        self.began("decide", folder, 1)
         if not done:
             folder.begin()
             measured = measurements(harvest.folder, range(harvest.units), pictures=True)
@@ -152,24 +139,34 @@ class Curation:
 
     def pack(self, harvest: PhaseReport, annotate: PhaseReport) -> PhaseReport:
         """Shuffle all pairs by seed, split them by source picture, write shards for training."""
-        settings, per_unit = self.recipe.pack, self.recipe.annotate.units_per_unit
-        inputs = (annotate.folder.path.name, self.recipe.seed, settings.result_settings())
+        settings, seed = self.recipe.pack, self.recipe.seed
+        inputs = (annotate.folder.path.name, seed, settings.result_settings())
         folder = self._folder("pack", fingerprint(*inputs))
-        path = folder.path / "plan.parquet"
-        try:
-            plan = read_table(path)
-        except DamagedError:
-            plan = plan_shards(self._kept_pairs(harvest, annotate), self.recipe.seed, settings)
-            publish_table(path, plan)
-        units = shard_units(plan)
-        source = PlannedPairs(harvest.folder, annotate.folder, per_unit, path)
-        stages = [Placed(stage=FitImages(settings), pool=Pool(cpus=0.5))]
-        done, counts = self._run("pack", folder, units, source, stages, ShardSink(folder, len(units)))
-        statistics = publish_statistics(folder, counts)
-        rows = Counts(sum(c["rows_in"] for c in counts), sum(c["rows"] for c in counts))
+        runs = PhaseFolder(folder.path / "shuffle", folder.trace)
+        markers = annotate.folder.markers(range(annotate.units))
+        kept = (Counts.from_json(marker["counts"]["pairs"]).kept for marker in markers)
+        ranges = run_units(kept, settings.rows_in_memory)
+        done = len(folder.finished())
+        if not is_packed(folder):
+            source = KeptPairs(
+                harvest.folder, annotate.folder, self.recipe.annotate.units_per_unit, settings.shares(seed)
+            )
+            stages = [Placed(stage=FitImages(settings), pool=Pool(cpus=0.5))]
+            self._run("pack", runs, ranges, source, stages, RunSink(runs), shown="shuffle")
+            places = sorted_places(runs, len(ranges))
+            note_places(folder, places)
+            buckets = Buckets.cut(places, settings.rows_per_shard, settings.rows_in_memory)
+            rows = BucketRows(runs, len(ranges), buckets.bounds)
+            sink = ShardSink(folder, buckets.shards, buckets.shards_per_bucket)
+            _, counts = self._run("pack", folder, buckets.units, rows, [], sink)
+            publish_statistics(folder, counts)
+        remove_runs(runs)
+        statistics = read_json(folder.path / DONE)
         note = ", ".join(f"{split} {n}" for split, n in statistics["pictures_by_split"].items())
-        note = note if units else "no person is kept, so there are no shards"
-        return PhaseReport("pack", folder, len(units), done, Line("pack", "persons", rows), note)
+        note = note if statistics["shards"] else "no person is kept, so there are no shards"
+        packed = _sum([runs.totals(range(len(ranges)))] if ranges else [], "persons")
+        units = len(folder.finished())
+        return PhaseReport("pack", folder, units, done, Line("pack", "persons", packed), note)
 
     def _run(
         self,
@@ -179,8 +176,13 @@ class Curation:
         source: Source,
         stages: Sequence[Placed],
         sink: Sink,
+        shown: str = "",
     ) -> tuple[int, list[Mapping[str, Any]]]:
-        """Run the units that are not done; return how many were done before, and all units' counts."""
+        """Run the units that are not done; return how many were done before, and all units' counts added up.
+
+        Those are a list of one, or of none where there are no units: each unit's own would fill the memory.
+        shown: what progress calls it, if it is not the whole of its phase.
+        """
         finished = set(folder.finished())
         todo = [unit for unit in units if unit.index not in finished]
         done = len(units) - len(todo)
@@ -189,31 +191,20 @@ class Curation:
                 f"{phase}: {len(todo)} of {len(units)} units are not done; run --phase {phase} first"
             )
         folder.begin()
-        self.progress(phase, done, len(units))
-        errors = []
+        self.began(phase, folder, len(units))
+        self.progress(shown or phase, done, len(units))
+        failed, first = 0, ""
         for number, status in enumerate(self.run_units(todo, source, stages, sink) if todo else (), start=1):
             if status.error:
-                errors.append(f"unit {status.unit}: {status.error.strip()}")
-            self.progress(phase, done + number - len(errors), len(units), status.counts or None)
-        if errors:
+                failed, first = failed + 1, first or f"unit {status.unit}: {status.error.strip()}"
+            self.progress(shown or phase, done + number - failed, len(units), status.counts or None)
+        if failed:
             error = PhaseError(
-                f"{phase}: {len(errors)} of {len(units)} units failed, first {errors[0].splitlines()[-1]}"
+                f"{phase}: {failed} of {len(units)} units failed, first {first.splitlines()[-1]}"
             )
-            error.add_note(errors[0])
+            error.add_note(first)
             raise error
-        return done, [marker["counts"] for marker in folder.markers([unit.index for unit in units])]
-
-    def _kept_pairs(self, harvest: PhaseReport, annotate: PhaseReport) -> pa.Table:
-        pictures = pa.concat_tables(
-            table.select([*PERSON_KEY, "image_sha256"])
-            for table in measurements(harvest.folder, range(harvest.units))
-        )
-        parts = [part for unit in range(annotate.units) for part in annotate.folder.parts("pairs", unit)]
-        kept = pa.concat_tables(
-            read_table(part, columns=PERSON_KEY, filters=[("status", "=", Status.KEPT.value)])
-            for part in parts
-        )
-        return kept.join(pictures, PERSON_KEY, join_type="inner")
+        return done, [folder.totals(unit.index for unit in units)] if units else []
 
     def _earlier(self, folder: PhaseFolder) -> tuple[PhaseFolder, ...]:
         """Annotate folders of other decisions whose captions were made in the same way."""

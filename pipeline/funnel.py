@@ -72,6 +72,13 @@ class Line:
     rows: str
     """What a row of the table is, such as URLs or persons."""
     counts: Counts
+    unfinished: str = ""
+    """What is counted of a phase that is not done, such as `3 of 12 units`; empty for one that is."""
+
+    @property
+    def title(self) -> str:
+        """`harvest`, or `harvest (unfinished, 3 of 12 units)`."""
+        return f"{self.phase} (unfinished, {self.unfinished})" if self.unfinished else self.phase
 
 
 def check_accounting(lines: Sequence[Line]) -> None:
@@ -97,9 +104,9 @@ def over_budget(lines: Sequence[Line], largest_failed_share: Mapping[str, float]
 
 def funnel_text(lines: Sequence[Line]) -> str:
     """The funnel for a terminal, a line for each phase: rows in = kept + rejected + failed."""
-    width = max(len(line.phase) for line in lines)
+    width = max((len(line.title) for line in lines), default=0)
     return "\n".join(
-        f"{line.phase:<{width}}  {line.counts.rows_in} {line.rows} = {line.counts.kept} kept"
+        f"{line.title:<{width}}  {line.counts.rows_in} {line.rows} = {line.counts.kept} kept"
         f" + {_group('rejected', line.counts.rejected)} + {_group('failed', line.counts.failed)}"
         for line in lines
     )

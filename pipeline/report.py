@@ -50,7 +50,7 @@ def _funnel_row(line: Line) -> str:
     counts = line.counts
     reasons = ", ".join(f"{name} {n}" for name, n in sorted({**counts.rejected, **counts.failed}.items()))
     rejected, failed = sum(counts.rejected.values()), sum(counts.failed.values())
-    cells = (line.phase, f"{counts.rows_in} {line.rows}", counts.kept, rejected, failed, reasons or "–")
+    cells = (line.title, f"{counts.rows_in} {line.rows}", counts.kept, rejected, failed, reasons or "–")
     return f"<tr>{''.join(f'<td>{escape(str(cell))}</td>' for cell in cells)}</tr>"
 
 

@@ -12,7 +12,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -177,7 +177,8 @@ def _workers_held(node: Mapping[str, float], pool: Pool) -> int:
 
 _ROUNDING = 1e-6
 
-# Reading and publishing are light; unequal shares keep Ray from fusing them with each other or a stage.
+# Reading and publishing are light: one worker on each node does it, and all of them share these CPUs. Unequal
+# shares keep Ray from fusing them with each other or a stage.
 _READ = Pool(cpus=0.10)
 _PUBLISH = Pool(cpus=0.11)
 
@@ -208,7 +209,7 @@ class _Work:
     def __call__(self, block: pa.Table) -> pa.Table:
         return _step(block, self._work)
 
-    def _work(self, unit: Unit, payload: bytes) -> bytes:
+    def _work(self, unit: Unit, payload: pa.Buffer) -> pa.Buffer:
         return _encode(self.attempts.process(unit, self.step, _decode(payload), self.process))
 
 
@@ -217,24 +218,32 @@ def _read(block: pa.Table, source: Source, attempts: Attempts) -> pa.Table:
 
 
 def _publish(block: pa.Table, sink: Sink, attempts: Attempts) -> pa.Table:
-    def publish(unit: Unit, payload: bytes) -> bytes:
+    def publish(unit: Unit, payload: pa.Buffer) -> pa.Buffer:
         counts = attempts.once(unit, "publish", lambda: sink.publish(unit, _decode(payload)))
-        return json.dumps(counts).encode()
+        return pa.py_buffer(json.dumps(counts).encode())
 
     return _step(block, publish)
 
 
-def _step(block: pa.Table, work: Callable[[Unit, bytes], bytes]) -> pa.Table:
+def _step(block: pa.Table, work: Callable[[Unit, pa.Buffer], pa.Buffer]) -> pa.Table:
     """One unit in, one unit out; an exception becomes the unit's error and later steps leave it alone."""
-    (row,) = block.to_pylist()
+    (row,) = block.drop_columns("payload").to_pylist()
     if row["error"]:
         return block
     unit = Unit(row["index"], row["first"], row["count"], row["offset"])
     try:
-        row["payload"] = work(unit, row["payload"])
+        payload = work(unit, block["payload"][0].as_buffer())
     except Exception:
-        row |= {"payload": b"", "error": traceback.format_exc(limit=-3)}
-    return pa.Table.from_pylist([row], schema=_BLOCK)
+        payload, row["error"] = pa.py_buffer(b""), traceback.format_exc(limit=-3)
+    return _block(row, payload)
+
+
+def _block(row: Mapping[str, Any], payload: pa.Buffer) -> pa.Table:
+    """A block of one row; its payload is not copied, since it may be most of what the worker can hold."""
+    offsets = pa.array([0, payload.size], pa.int64()).buffers()[1]
+    column = pa.Array.from_buffers(pa.large_binary(), 1, [None, offsets, payload])
+    values = [column if f.name == "payload" else pa.array([row[f.name]], f.type) for f in _BLOCK]
+    return pa.table(values, _BLOCK)
 
 
 def _run_window(
@@ -242,13 +251,19 @@ def _run_window(
 ) -> Iterator[UnitStatus]:
     items = [{**asdict(unit), "payload": b"", "error": None} for unit in units]
     dataset = ray.data.from_items(items, override_num_blocks=len(items))
-    dataset = _add_task(dataset, _read, (source, attempts), _READ)
+    dataset = _add_task(dataset, _read, (source, attempts), _on_each_node(_READ))
     for number, placed in enumerate(stages):
         dataset = _add_stage(dataset, (placed.stage, f"stage-{number}", attempts), placed.pool)
-    dataset = _add_task(dataset, _publish, (sink, attempts), _PUBLISH)
+    dataset = _add_task(dataset, _publish, (sink, attempts), _on_each_node(_PUBLISH))
     for row in _rows(dataset):
         counts = {} if row["error"] else json.loads(row["payload"])
         yield UnitStatus(unit=row["index"], counts=counts, error=row["error"])
+
+
+def _on_each_node(pool: Pool) -> Pool:
+    """As many workers as the cluster has nodes, which ask for no more together."""
+    nodes = sum(bool(node["Alive"]) for node in ray.nodes())
+    return replace(pool, workers=nodes, cpus=round(pool.cpus / nodes, 4))
 
 
 def _rows(dataset: Any) -> Iterator[dict[str, Any]]:
@@ -280,14 +295,14 @@ def _add_stage(dataset: Any, arguments: tuple[object, ...], pool: Pool) -> Any:
     )
 
 
-def _encode(rows: pa.Table) -> bytes:
+def _encode(rows: pa.Table) -> pa.Buffer:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, rows.schema) as writer:
         writer.write_table(rows)
-    return bytes(sink.getvalue())
+    return sink.getvalue()
 
 
-def _decode(payload: bytes) -> pa.Table:
+def _decode(payload: pa.Buffer) -> pa.Table:
     return pa.ipc.open_stream(payload).read_all()
 
 

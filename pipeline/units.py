@@ -27,7 +27,7 @@ UNITS_PER_PREFIX = 1000
 
 @dataclass(frozen=True)
 class Unit:
-    """A slice of a phase's input: rows of a list (harvest), harvest units (annotate), a shard (pack)."""
+    """A slice of what a phase works on: rows of a list, harvest units (annotate), annotate units (pack)."""
 
     index: int
     first: int
@@ -39,6 +39,10 @@ class Unit:
     def name(self) -> str:
         """`unit-000123`, the stem of every file of the unit."""
         return f"unit-{self.index:06d}"
+
+    def file(self, table: str, part: int = 0) -> str:
+        """`table/000/unit-000123-00.parquet`, in the folder of its phase."""
+        return f"{table}/{_prefix(self.index)}/{self.name}-{part:02d}.parquet"
 
 
 def slice_units(total: int, per_unit: int) -> list[Unit]:
@@ -102,7 +106,7 @@ class PhaseFolder:
         files = {}
         for table, rows in tables.items():
             for number, part in enumerate(split_by_bytes(rows, part_bytes)):
-                name = f"{table}/{_prefix(unit.index)}/{unit.name}-{number:02d}.parquet"
+                name = unit.file(table, number)
                 files[name] = publish_table(self.path / name, part, metadata)
         content = {name: content_hash(table) for name, table in tables.items()}
         self.mark_done(unit, counts, content, files)
@@ -134,6 +138,13 @@ class PhaseFolder:
         """The done-markers of some units, in their order. Raises StorageError if one cannot be read."""
         return read_ahead(self.path, lambda index: read_json(self._marker(index)), units)
 
+    def totals(self, units: Iterable[int]) -> dict[str, Any]:
+        """The counts of some units' markers, added up field by field; they are never all held."""
+        totals: dict[str, Any] = {}
+        for marker in self.markers(units):
+            _add(totals, marker["counts"])
+        return totals
+
     def _whole(self, units: Sequence[int]) -> list[int]:
         """Those of some units whose marker can be read and whose files have the sizes that it says."""
         markers = dict(zip(units, read_ahead(self.path, self._read_marker, units), strict=True))
@@ -154,6 +165,14 @@ class PhaseFolder:
 
     def _marker(self, index: int) -> Place:
         return self.path / "done" / _prefix(index) / f"unit-{index:06d}.json"
+
+
+def _add(totals: dict[str, Any], counts: Mapping[str, Any]) -> None:
+    for name, count in counts.items():
+        if isinstance(count, Mapping):
+            _add(totals.setdefault(name, {}), count)
+        else:
+            totals[name] = totals.get(name, 0) + count
 
 
 def _prefix(index: int) -> str:

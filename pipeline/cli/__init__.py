@@ -7,10 +7,11 @@ import traceback
 
 import typer
 
-from pipeline.cli.curate import curate, report
+from pipeline.cli.curate import curate
 from pipeline.cli.demo import demo
 from pipeline.cli.options import UsageError
 from pipeline.cli.plan import plan
+from pipeline.cli.report import report
 from pipeline.cli.train import evaluate, train
 from pipeline.recipe import RecipeError
 

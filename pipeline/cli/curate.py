@@ -1,7 +1,7 @@
-"""`webperson curate` and `webperson report`: URLs to shards, and what became of them."""
+"""`webperson curate`: URLs to shards."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -16,15 +16,14 @@ from pipeline.cli.options import (
     Urls,
     UsageError,
     output_place,
-    read_place,
     require_curation,
 )
-from pipeline.funnel import Counts, Line, check_accounting, funnel_text, over_budget
+from pipeline.cli.report import note_phases, publish_run, write_report
+from pipeline.funnel import funnel_text, over_budget
 from pipeline.metrics import metrics_log
 from pipeline.progress import ShowProgress, show_progress, together
 from pipeline.recipe import load_recipe, trace
-from pipeline.report import render_report
-from pipeline.storage import Place, publish, publish_json, read_json, run_lock
+from pipeline.storage import Place, run_lock
 from pipeline.templates import TemplateError
 
 if TYPE_CHECKING:
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from curation.phases import PhaseReport
     from curation.recipe import CurateRecipe
 
-RUN = "run.json"
 OVER_BUDGET = 3
 """Exit code of a run that is done, but has lost more rows than its recipe allows."""
 
@@ -69,14 +67,6 @@ def curate(
         )
     if over:
         raise typer.Exit(OVER_BUDGET)
-
-
-def report(
-    out: Annotated[str, typer.Argument(metavar="PLACE", help="Output folder of `curate`, local or s3://….")],
-) -> None:
-    """Write report.html: the funnel, persons kept and rejected with their reasons, captions."""
-    require_curation("report")
-    print(write_report(read_place(out)))
 
 
 def read_recipe(name: str, overrides: list[str]) -> "CurateRecipe":
@@ -137,23 +127,13 @@ def run_curation(
             check_lock()
 
         observers = together(lock, progress, log, RayMetrics())
-        curation = Curation(recipe, trace(recipe), urls, out, cluster.run_units, phases, observers)
+        curation = Curation(
+            recipe, trace(recipe), urls, out, cluster.run_units, phases, observers, note_phases(out)
+        )
         reports = curation.run()
         check_lock()
         publish_run(out, reports)
     return reports
-
-
-def publish_run(out: Place, reports: list["PhaseReport"]) -> None:
-    """Check that every row is accounted for, and note which folders of `out` are current."""
-    lines = [report.line for report in reports]
-    check_accounting(lines)
-    folders = {report.phase: report.folder.path.name for report in reports}
-    funnel = [{"phase": line.phase, "rows": line.rows, "counts": line.counts.to_json()} for line in lines]
-    publish_json(
-        out / RUN,
-        {"phases": folders, "funnel": funnel, "notes": [f"{r.phase}: {r.note}." for r in reports if r.note]},
-    )
 
 
 def print_curation(reports: list["PhaseReport"], console: Console) -> None:
@@ -166,42 +146,3 @@ def print_curation(reports: list["PhaseReport"], console: Console) -> None:
             did = "was done already, nothing to do"
         note = f" ({report.note})" if report.note else ""
         console.print(f"{report.phase}: {did}{note}: {report.folder.path}", highlight=False, soft_wrap=True)
-
-
-def write_report(out: Place) -> Place:
-    """Publish report.html of what stands in an output folder; return its path."""
-    from curation.gallery import gallery
-
-    run = _read_run(out)
-    trace = read_json(out / run["phases"]["harvest"] / "phase.json")
-    lines = [Line(e["phase"], e["rows"], Counts.from_json(e["counts"])) for e in run["funnel"]]
-    notes = [
-        f"Recipe {trace['recipe_hash']}, source {trace['source_revision']}.",
-        *_stand_ins(trace["recipe"]),
-        *run["notes"],
-    ]
-    path = out / "report.html"
-    publish(path, render_report("WebPerson run", notes, lines, gallery(out, run["phases"])).encode())
-    return path
-
-
-def current_shards(folder: Path) -> Path:
-    """The folder of shards that an output folder of `curate` points to; any other folder is itself."""
-    if not (folder / RUN).is_file():
-        return folder
-    phases = _read_run(folder)["phases"]
-    if "pack" not in phases:
-        raise UsageError(f"{folder}: not packed yet; run webperson curate with --phase pack")
-    return folder / str(phases["pack"])
-
-
-def _read_run(out: Place) -> dict[str, Any]:
-    if not (out / RUN).is_file():
-        raise UsageError(f"{out}: no finished run of webperson curate stands here ({RUN} is missing)")
-    return read_json(out / RUN)
-
-
-def _stand_ins(recipe: dict[str, Any]) -> list[str]:
-    if recipe["annotate"]["caption"]["captioner"] != "attributes-stand-in":
-        return []
-    return ["Captions are by attributes-stand-in, which measures colours: no multimodal model wrote them."]

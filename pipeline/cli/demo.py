@@ -9,14 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from pipeline.cli.curate import (
-    current_shards,
-    print_curation,
-    read_list,
-    read_recipe,
-    run_curation,
-    write_report,
-)
+from pipeline.cli.curate import print_curation, read_list, read_recipe, run_curation
 from pipeline.cli.options import (
     TRAINING_SECTIONS,
     Address,
@@ -26,6 +19,7 @@ from pipeline.cli.options import (
     output_folder,
     require_curation,
 )
+from pipeline.cli.report import current_shards, write_report
 from pipeline.cli.train import print_evaluation
 from pipeline.cli.trainings import train_together
 from pipeline.progress import ShowProgress, show_progress

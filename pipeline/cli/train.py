@@ -8,8 +8,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.cli.curate import current_shards
 from pipeline.cli.options import CURATION_SECTIONS, Out, Overrides, RecipeName, Shards, Split, output_folder
+from pipeline.cli.report import current_shards
 from pipeline.progress import ShowProgress, show_progress
 from pipeline.recipe import load_recipe
 

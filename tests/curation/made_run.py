@@ -43,7 +43,7 @@ SETTINGS: dict[str, Any] = {
     },
     # Its pictures differ in one pixel or in colour, which grey hashes do not see.
     "dedup": {"radius": None},
-    "pack": {"rows_per_shard": 4, "val_share": 0.25, "test_share": 0.25},
+    "pack": {"rows_per_shard": 4, "rows_in_memory": 4, "val_share": 0.25, "test_share": 0.25},
 }
 URLS = [
     "http://made/person/1",

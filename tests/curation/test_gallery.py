@@ -82,3 +82,10 @@ def test_a_run_that_measured_nobody_has_one_empty_section(tmp_path: Path) -> Non
     phases = {phase: report.folder.path.name for phase, report in reports.items()}
     (kept,) = gallery(tmp_path, phases)
     assert (kept.text, kept.samples) == ("0 of 0 persons", [])
+
+
+def test_before_anything_is_decided_the_first_measured_are_shown(made: tuple[Path, dict[str, str]]) -> None:
+    out, phases = made
+    (measured,) = gallery(out, {"harvest": phases["harvest"]}, per_reason=1)
+    assert (measured.title, len(measured.samples)) == ("Measured so far", 4)
+    assert measured.samples[0].lines == ["000000-00000-00: score 0.95, 160×400 px, 17 keypoints at 0.5"]

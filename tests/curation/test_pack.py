@@ -1,64 +1,32 @@
-"""Packing: a plan that depends on seed and keys alone, no picture on two sides, pictures that fit."""
+"""Packing: pictures that fit or fail with a reason, shards that are published whole and counted."""
 
 import io
-import random
-from collections import Counter, defaultdict
+import struct
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
 from curation.pack import (
-    PLAN,
     FitImages,
     PackSettings,
     ShardSink,
-    plan_shards,
+    is_packed,
     publish_statistics,
-    shard_units,
-    split_of,
 )
+from pipeline.attempts import with_reasons
+from pipeline.reasons import Reason
 from pipeline.recipe import RecipeError, parse_recipe
 from pipeline.records import ShardImage, ShardRow, to_table
-from pipeline.shards import read_rows, shard_paths
+from pipeline.shards import read_rows, shard_paths, shard_schema
 from pipeline.storage import read_json
 from pipeline.units import PhaseFolder, Unit
-
-SETTINGS = PackSettings(rows_per_shard=10, val_share=0.2, test_share=0.3)
-
-
-def pairs(count: int, persons: int = 3) -> list[dict[str, Any]]:
-    """Kept persons, `persons` of each picture; every picture stands at two URLs."""
-    return [
-        {
-            "unit": n // 40,
-            "row": n // persons % 40,
-            "person": n % persons,
-            "image_sha256": f"{n // persons // 2:064x}",
-        }
-        for n in range(count)
-    ]
-
-
-def plan(
-    rows: list[dict[str, Any]], seed: int = 0, settings: PackSettings = SETTINGS
-) -> list[dict[str, Any]]:
-    schema = pa.schema(
-        [("unit", pa.int64()), ("row", pa.int32()), ("person", pa.int32()), ("image_sha256", pa.string())]
-    )
-    table = plan_shards(pa.Table.from_pylist(rows, schema=schema), seed, settings)
-    assert table.schema.equals(PLAN)
-    found: list[dict[str, Any]] = table.to_pylist()
-    return found
-
-
-def key(row: dict[str, Any]) -> tuple[int, int, int]:
-    return row["unit"], row["row"], row["person"]
 
 
 def shard_row(number: int, size: tuple[int, int], split: str = "train") -> ShardRow:
@@ -79,80 +47,10 @@ def shard_row(number: int, size: tuple[int, int], split: str = "train") -> Shard
     )
 
 
-@given(seed=st.integers(0, 9), shuffle=st.integers(0, 99), count=st.integers(0, 60))
-def test_the_plan_does_not_depend_on_the_order_of_its_input(seed: int, shuffle: int, count: int) -> None:
-    rows = pairs(count)
-    assert plan(random.Random(shuffle).sample(rows, count), seed) == plan(rows, seed)
-
-
-def test_every_pair_is_planned_once() -> None:
-    rows = pairs(95)
-    assert sorted(map(key, plan(rows))) == sorted(map(key, rows))
-
-
-def test_shards_are_full_but_for_the_last() -> None:
-    sizes = Counter(row["shard"] for row in plan(pairs(95)))
-    assert [sizes[shard] for shard in sorted(sizes)] == [10] * 9 + [5]
-
-
-def test_equal_pictures_never_stand_in_two_splits() -> None:
-    splits: defaultdict[str, set[str]] = defaultdict(set)
-    pictures = {key(row): row["image_sha256"] for row in pairs(600)}
-    for row in plan(pairs(600)):
-        splits[pictures[key(row)]].add(row["split"])
-    assert {len(names) for names in splits.values()} == {1}
-    assert {name for names in splits.values() for name in names} == {"train", "val", "test"}
-
-
-def test_splits_follow_each_other_and_are_shuffled_inside() -> None:
-    rows = plan(pairs(600))
-    names = [row["split"] for row in rows]
-    assert names == sorted(names, key=["train", "val", "test"].index)
-    train = [key(row) for row in rows if row["split"] == "train"]
-    places = np.argsort(np.argsort([f"{u:03d}{r:03d}{p}" for u, r, p in train]))
-    assert abs(np.corrcoef(places, range(len(train)))[0, 1]) < 0.2
-
-
-def test_the_shares_are_shares_of_the_pictures() -> None:
-    drawn = Counter(split_of(f"{n:064x}", 0, SETTINGS) for n in range(20_000))
-    assert drawn["test"] / 20_000 == pytest.approx(0.3, abs=0.015)
-    assert drawn["val"] / 20_000 == pytest.approx(0.2, abs=0.015)
-
-
-def test_shares_of_nothing_leave_all_for_training() -> None:
-    settings = PackSettings(val_share=0, test_share=0)
-    assert {split_of(f"{n:064x}", 0, settings) for n in range(500)} == {"train"}
-
-
-def test_a_picture_stays_in_its_split_when_others_come() -> None:
-    few = {key(row): row["split"] for row in plan(pairs(30))}
-    many = {key(row): row["split"] for row in plan(pairs(300))}
-    assert {key: many[key] for key in few} == few
-
-
-def test_the_test_split_does_not_move_when_the_val_share_does() -> None:
-    wider = PackSettings(val_share=0.4, test_share=0.3)
-    hashes = [f"{n:064x}" for n in range(2000)]
-    before, after = ([split_of(sha, 0, s) == "test" for sha in hashes] for s in (SETTINGS, wider))
-    assert before == after
-
-
-def test_another_seed_is_another_shuffle_and_another_split() -> None:
-    one, two = plan(pairs(300), 0), plan(pairs(300), 1)
-    assert list(map(key, one)) != list(map(key, two))
-    assert {key(r): r["split"] for r in one} != {key(r): r["split"] for r in two}
-
-
 @pytest.mark.parametrize("shares", [(0.5, 0.5), (0.0, 1.0), (0.9, 0.2)])
 def test_shares_that_leave_nothing_to_train_on_are_refused(shares: tuple[float, float]) -> None:
     with pytest.raises(RecipeError, match=r"^made: val_share and test_share leave nothing to train on$"):
         parse_recipe(PackSettings, {"val_share": shares[0], "test_share": shares[1]}, "made")
-
-
-def test_a_shard_is_a_unit() -> None:
-    table = pa.Table.from_pylist(plan(pairs(25)), schema=PLAN)
-    assert shard_units(table) == [Unit(0, 0, 10), Unit(1, 10, 10), Unit(2, 20, 5)]
-    assert shard_units(PLAN.empty_table()) == []
 
 
 def fitted(size: tuple[int, int], max_side_px: int) -> tuple[bytes, bytes]:
@@ -178,6 +76,102 @@ def test_a_larger_picture_is_scaled_to_the_longest_side(
     _, after = fitted(size, 100)
     with Image.open(io.BytesIO(after)) as image:
         assert (image.size, image.format) == (expected, "JPEG")
+
+
+def fit(rows: pa.Table) -> list[dict[str, Any]]:
+    with FitImages(PackSettings(max_side_px=100)).open() as process:
+        out: list[dict[str, Any]] = process(rows).to_pylist()
+    return out
+
+
+def without_image(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name not in ("image", "reason", "error")}
+
+
+def cut_off(data: bytes) -> bytes:
+    return data[: len(data) // 2]
+
+
+def nothing(data: bytes) -> None:
+    return None
+
+
+def bomb(data: bytes) -> bytes:
+    """A PNG that says it has 65,000 x 65,000 pixels."""
+    header = struct.pack(">IIBBBBB", 65_000, 65_000, 8, 2, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b""))]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in chunks
+    )
+
+
+@pytest.mark.parametrize(
+    ("damage", "error"),
+    [
+        (cut_off, "OSError: image file is truncated"),
+        (lambda _: b"no picture", "UnidentifiedImageError: cannot identify"),
+        (nothing, "UnidentifiedImageError: cannot identify"),
+        (bomb, "DecompressionBombError: Image size"),
+    ],
+    ids=["cut off", "no picture", "nothing", "bomb"],
+)
+def test_a_picture_that_cannot_be_fitted_fails_and_the_others_go_on(
+    damage: Callable[[bytes], bytes | None], error: str
+) -> None:
+    rows = to_table(ShardRow, [shard_row(number, (200, 200)) for number in range(3)]).to_pylist()
+    rows[1]["image"]["bytes"] = damage(rows[1]["image"]["bytes"])
+    out = fit(pa.Table.from_pylist(rows, schema=shard_schema()))
+    assert [row["reason"] for row in out] == [None, "decode_failed", None]
+    assert out[1]["error"].startswith(error)
+    assert "\n" not in out[1]["error"]
+    assert out[1]["image"] == rows[1]["image"]
+    assert list(map(without_image, out)) == list(map(without_image, rows))
+    assert [Image.open(io.BytesIO(out[n]["image"]["bytes"])).size for n in (0, 2)] == [(100, 100)] * 2
+
+
+def test_a_picture_that_has_a_reason_already_is_left_alone() -> None:
+    rows = to_table(ShardRow, [shard_row(number, (200, 200)) for number in range(2)])
+    marked = with_reasons(rows, {0: (Reason.QUARANTINED, "it killed")})
+    out = fit(marked)
+    assert out[0] == marked.to_pylist()[0]
+    assert (out[1]["reason"], out[1]["error"]) == (None, None)
+    assert out[1]["image"] != marked.to_pylist()[1]["image"]
+
+
+def test_pictures_in_several_chunks_keep_their_rows() -> None:
+    rows = pa.concat_tables(to_table(ShardRow, [shard_row(number, (8, 8))]) for number in range(3))
+    rows = with_reasons(pa.concat_tables([rows.slice(0, 0), rows]), {0: (Reason.CRASHED, "it raised")})
+    bad = rows.to_pylist()
+    bad[2]["image"]["bytes"] = b""
+    chunks = pa.concat_tables(pa.Table.from_pylist([row], schema=rows.schema) for row in bad)
+    assert [row["reason"] for row in fit(chunks)] == ["crashed", None, "decode_failed"]
+
+
+def test_a_unit_of_several_shards_is_cut_evenly(tmp_path: Path) -> None:
+    folder = PhaseFolder(tmp_path, {"recipe_hash": "abc"})
+    rows = to_table(ShardRow, [shard_row(number, (8, 8)) for number in range(9)])
+    sink = ShardSink(folder, shards=5, shards_per_unit=2)
+    counts = [sink.publish(Unit(n, 4 * n, 4), rows.slice(4 * n, 4)) for n in range(3)]
+    assert [unit["shards"] for unit in counts] == [2, 2, 1]
+    publish_statistics(folder, counts)
+    shards = [pq.read_table(path)["key"].to_pylist() for path in shard_paths(tmp_path)]
+    assert shards == [["k0", "k1"], ["k2", "k3"], ["k4", "k5"], ["k6", "k7"], ["k8"]]
+    assert read_json(folder.path / "done.json")["shards"] == 5
+
+
+def test_shards_are_packed_when_all_stand_with_their_statistics(tmp_path: Path) -> None:
+    folder, rows = PhaseFolder(tmp_path, {"recipe_hash": "abc"}), to_table(ShardRow, [shard_row(0, (8, 8))])
+    assert not is_packed(folder)
+    counts = ShardSink(folder, 1).publish(Unit(0, 0, 1), rows)
+    assert not is_packed(folder)
+    publish_statistics(folder, [counts])
+    assert is_packed(folder)
+    (shard,) = shard_paths(tmp_path)
+    shard.write_bytes(b"")
+    assert not is_packed(folder)
+    (tmp_path / "done.json").write_text("{")
+    assert not is_packed(folder)
 
 
 def test_published_shards_are_read_by_split_and_counted(tmp_path: Path) -> None:

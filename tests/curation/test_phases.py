@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from curation.captioners import read_person
+from curation.pack import FitImages
 from curation.phases import PhaseError, PhaseReport
 from curation.recipe import CurateRecipe
 from pipeline.funnel import AccountingError, Counts, check_accounting
@@ -111,7 +112,7 @@ def test_a_second_run_does_nothing(done: Path) -> None:
     assert files(done) == before
 
 
-@pytest.mark.parametrize("stop_after", range(9))
+@pytest.mark.parametrize("stop_after", range(11))
 def test_a_run_that_is_stopped_and_run_again_leaves_the_same_rows(
     stop_after: int, tmp_path: Path, whole: dict[str, PhaseReport]
 ) -> None:
@@ -203,12 +204,12 @@ def test_captions_of_an_unfinished_run_are_taken_over(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "redone"),
     [
-        ({"seed": 5}, {"ShardSink"}),
-        ({"pack": {"rows_per_shard": 3}}, {"ShardSink"}),
-        ({"annotate": {"caption": {"captions_per_person": 1}}}, {"PairSink", "ShardSink"}),
-        ({"annotate": {"caption": {"seed": 1}}}, {"PairSink", "ShardSink"}),
-        ({"harvest": {"persons": {"jpeg_quality": 80}}}, {"HarvestSink", "PairSink", "ShardSink"}),
-        ({"harvest": {"unit_rows": 5}}, {"HarvestSink", "PairSink", "ShardSink"}),
+        ({"seed": 5}, {"RunSink", "ShardSink"}),
+        ({"pack": {"rows_per_shard": 3}}, {"RunSink", "ShardSink"}),
+        ({"annotate": {"caption": {"captions_per_person": 1}}}, {"PairSink", "RunSink", "ShardSink"}),
+        ({"annotate": {"caption": {"seed": 1}}}, {"PairSink", "RunSink", "ShardSink"}),
+        ({"harvest": {"persons": {"jpeg_quality": 80}}}, {"HarvestSink", "PairSink", "RunSink", "ShardSink"}),
+        ({"harvest": {"unit_rows": 5}}, {"HarvestSink", "PairSink", "RunSink", "ShardSink"}),
         ({"harvest": {"measure_pool": {"workers": 9}, "part_bytes": 1000}}, set()),
         ({"annotate": {"caption_pool": {"cpus": 0.1}}, "object_store_bytes": 1}, set()),
         ({"harvest": {"download": {"web": {"deadline_s": 1}}}}, set()),
@@ -237,7 +238,7 @@ def test_captions_of_another_harvest_are_not_taken_over(done: Path) -> None:
 def test_another_list_is_another_harvest(done: Path) -> None:
     again = InProcess()
     run(done, again, urls=URLS[:4])
-    assert {sink for sink, _ in again.ran} == {"HarvestSink", "PairSink", "ShardSink"}
+    assert {sink for sink, _ in again.ran} == {"HarvestSink", "PairSink", "RunSink", "ShardSink"}
 
 
 def test_parts_below_a_small_cap_hold_the_same_rows(tmp_path: Path, whole: dict[str, PhaseReport]) -> None:
@@ -324,10 +325,9 @@ def test_every_output_says_what_made_it(whole: dict[str, PhaseReport]) -> None:
         assert trace["recipe_hash"] == settings.fingerprint()
         assert trace["recipe"]["pack"]["rows_per_shard"] == 4
         for path in listing(report.folder.path, ".parquet"):
-            if path.name != "plan.parquet":
-                metadata = read_table(path).schema.metadata
-                assert metadata[b"recipe_hash"].decode() == settings.fingerprint()
-                assert metadata[b"schema_version"] == str(SCHEMA_VERSION).encode()
+            metadata = read_table(path).schema.metadata
+            assert metadata[b"recipe_hash"].decode() == settings.fingerprint()
+            assert metadata[b"schema_version"] == str(SCHEMA_VERSION).encode()
 
 
 def test_markers_of_equal_runs_hold_equal_content(tmp_path: Path, whole: dict[str, PhaseReport]) -> None:
@@ -344,7 +344,7 @@ def test_progress_tells_of_every_unit(tmp_path: Path) -> None:
     told: list[tuple[str, int, int]] = []
     dataclasses.replace(curation(tmp_path), progress=lambda *step: told.append(step[:3])).run()
     assert [step for step in told if step[0] == "harvest"] == [("harvest", n, 4) for n in range(5)]
-    assert {step[0] for step in told} == ALL
+    assert {step[0] for step in told} == ALL | {"shuffle"}
 
 
 def test_progress_does_not_count_units_that_failed(tmp_path: Path) -> None:
@@ -369,6 +369,54 @@ def test_a_failed_caption_is_counted_and_the_person_is_not_packed(
     assert counts(reports)["annotate"] == Counts(11, 8, {}, {"crashed": 3})
     assert counts(reports)["pack"] == Counts(8, 8)
     assert table(reports["annotate"].folder, "pairs", 2).num_rows == 11
+
+
+def test_a_picture_that_cannot_be_fitted_is_counted_and_the_others_are_packed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: dict[str, PhaseReport]
+) -> None:
+    packed = final_rows(whole)["shards"]
+    bad = packed[3]["image"]["bytes"]
+
+    def refuse_it(stage: FitImages, data: bytes) -> bytes:
+        if data == bad:
+            raise OSError("broken data stream")
+        return data
+
+    monkeypatch.setattr(FitImages, "_fit_image", refuse_it)
+    reports = run(tmp_path)
+    check_accounting([report.line for report in reports.values()])
+    assert counts(reports)["pack"] == Counts(11, 10, {}, {"decode_failed": 1})
+    others = [row for row in packed if row["key"] != packed[3]["key"]]
+    assert final_rows(reports)["shards"] == others
+    assert run(tmp_path)["pack"].line == reports["pack"].line
+
+
+def test_a_run_that_dies_before_the_shuffle_is_cleared_away_leaves_that_to_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: dict[str, PhaseReport]
+) -> None:
+    def die(folder: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("curation.phases.remove_runs", die)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path)
+    again = InProcess()
+    reports = run(tmp_path, again)
+    assert again.ran == []
+    assert listing(reports["pack"].folder.path / "shuffle", ".parquet") == []
+    assert final_rows(reports) == final_rows(whole)
+
+
+def test_pixels_of_the_shuffle_are_gone_once_the_shards_stand(done: Path, tmp_path: Path) -> None:
+    (pack,) = done.glob("pack-*")
+    assert listing(pack / "shuffle", ".parquet") == []
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "cut", InProcess(stop_after=9))
+    (pack,) = (tmp_path / "cut").glob("pack-*")
+    assert len(listing(pack / "shuffle", ".parquet")) == 2
+    run(tmp_path / "cut")
+    assert listing(pack / "shuffle", ".parquet") == []
 
 
 def test_failed_captions_are_not_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

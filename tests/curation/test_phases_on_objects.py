@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from curation.phases import Curation, PhaseReport
-from pipeline.cli.curate import publish_run, write_report
+from pipeline.cli.report import publish_run, write_report
 from pipeline.objects import ObjectPath
 from pipeline.storage import StorageError, publish, read_json, remove, run_lock, sizes
 from tests.curation.made_run import InProcess, curation, final_rows, recipe, run
@@ -70,7 +70,7 @@ def test_a_second_run_writes_nothing_that_stands(on_objects: Curation, out: Obje
     assert sizes(out) == before
 
 
-@pytest.mark.parametrize("stop_after", [1, 5, 7])
+@pytest.mark.parametrize("stop_after", [1, 5, 7, 9])
 def test_a_run_that_is_stopped_goes_on(
     stop_after: int, on_objects: Curation, local: dict[str, PhaseReport]
 ) -> None:
@@ -94,18 +94,14 @@ def test_what_was_damaged_is_done_again_and_nothing_else(
     publish(reports["pack"].folder.path / shard, b"")
     again = InProcess()
     reports = by_phase(dataclasses.replace(on_objects, run_units=again).run())
-    assert again.ran == [("HarvestSink", 2), ("PairSink", 1), ("ShardSink", 1)]
+    assert again.ran == [
+        ("HarvestSink", 2),
+        ("PairSink", 1),
+        ("RunSink", 0),
+        ("RunSink", 1),
+        ("ShardSink", 1),
+    ]
     assert final_rows(reports) == final_rows(local)
-
-
-def test_a_plan_of_shards_that_is_cut_off_is_made_again(
-    on_objects: Curation, local: dict[str, PhaseReport]
-) -> None:
-    plan = by_phase(on_objects.run())["pack"].folder.path / "plan.parquet"
-    whole = plan.read_bytes()
-    publish(plan, whole[:-7])
-    assert final_rows(by_phase(on_objects.run())) == final_rows(local)
-    assert plan.read_bytes() == whole
 
 
 def test_captions_of_other_decisions_are_taken_over(on_objects: Curation) -> None:

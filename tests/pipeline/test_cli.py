@@ -167,7 +167,7 @@ def test_wrong_arguments_are_named(arguments: list[str], words: str, webperson: 
 def test_a_report_of_a_folder_without_a_run_is_wrong_usage(webperson: Command) -> None:
     ended = webperson("report", "nowhere")
     assert ended.code == 2
-    assert line(ended).startswith("error: nowhere: no finished run of webperson curate stands here")
+    assert line(ended).startswith("error: nowhere: no run of webperson curate stands here")
 
 
 def test_what_is_no_wrong_usage_has_exit_code_1(webperson: Command) -> None:
@@ -262,7 +262,7 @@ def test_any_other_error_is_one_line_and_exit_code_1(
     def fail(*_: Any) -> None:
         raise error
 
-    monkeypatch.setattr(import_module("pipeline.cli.curate"), "write_report", fail)
+    monkeypatch.setattr(import_module("pipeline.cli.report"), "write_report", fail)
     ended = webperson("report", "out")
     assert (ended.code, line(ended)) == (1, printed)
 
@@ -273,7 +273,7 @@ def test_an_interrupted_command_says_how_to_go_on(
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(import_module("pipeline.cli.curate"), "write_report", interrupt)
+    monkeypatch.setattr(import_module("pipeline.cli.report"), "write_report", interrupt)
     ended = webperson("report", "out")
     assert ended.code == 1
     assert ended.err.splitlines()[-1] == "stopped; the same command goes on from here"

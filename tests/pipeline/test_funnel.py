@@ -87,6 +87,14 @@ def test_the_text_shows_each_phase_as_a_sum_with_its_reasons() -> None:
     ]
 
 
+def test_a_phase_that_is_not_done_says_what_of_it_is_counted() -> None:
+    lines = [Line("harvest", "URLs", Counts(4, 4), "1 of 3 units"), line("decide", Counts())]
+    assert funnel_text(lines).splitlines() == [
+        "harvest (unfinished, 1 of 3 units)  4 URLs = 4 kept + 0 rejected + 0 failed",
+        "decide                              0 persons = 0 kept + 0 rejected + 0 failed",
+    ]
+
+
 def test_a_line_is_over_budget_when_more_of_its_rows_failed_than_its_phase_may_lose() -> None:
     harvest = line("harvest", Counts(10, 4, {"no_person": 3}, {"dns_failed": 2, "crashed": 1}), "URLs")
     annotate = line("annotate", Counts(4, 3, {}, {"caption_failed": 1}))

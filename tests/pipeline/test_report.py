@@ -47,6 +47,11 @@ def test_the_funnel_stands_in_it_with_reasons() -> None:
     ]
 
 
+def test_a_phase_that_is_not_done_says_so_in_its_line() -> None:
+    page = render_report("run", [], [Line("harvest", "URLs", Counts(4, 4), "1 of 3 units")], [])
+    assert cells(page)[0][:2] == ["harvest (unfinished, 1 of 3 units)", "4 URLs"]
+
+
 def test_pictures_stand_inside_with_their_lines() -> None:
     page = render(caption="“a man” (model)")
     assert f'src="data:image/jpeg;base64,{base64.b64encode(JPEG).decode()}"' in page

@@ -197,6 +197,15 @@ def nodes(monkeypatch: pytest.MonkeyPatch, *resources: dict[str, float]) -> None
     monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": node} for node in resources])
 
 
+def test_each_node_has_a_reader_and_a_publisher_that_ask_for_no_more_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    node = {"Alive": True, "Resources": {"CPU": 2.0}}
+    monkeypatch.setattr(ray, "nodes", lambda: [node, node, node | {"Alive": False}])
+    assert runner._on_each_node(runner._READ) == Pool(workers=2, cpus=0.05)
+    assert runner._on_each_node(runner._PUBLISH) == Pool(workers=2, cpus=0.055)
+
+
 def test_a_step_keeps_a_unit_without_rows(tmp_path: Path) -> None:
     read = runner._read(block(Unit(3, 0, 0)), Numbers(), UNMARKED)
     (row,) = runner._publish(worked(read, Double()), Files(tmp_path), UNMARKED).to_pylist()

@@ -284,3 +284,23 @@ def test_a_marker_with_another_name_is_no_unit(tmp_path: Path) -> None:
     (tmp_path / "harvest-abc" / "done" / "000").mkdir(parents=True)
     (tmp_path / "harvest-abc" / "done" / "000" / "unit-junk.json").write_text("{}")
     assert folder(tmp_path).finished() == []
+
+
+def test_the_counts_of_units_are_added_up_field_by_field(tmp_path: Path) -> None:
+    phase = folder(tmp_path)
+    counts = [
+        {"rows": 2, "urls": {"kept": 1, "failed": {"dns_failed": 1}}},
+        {"rows": 3, "urls": {"kept": 2, "failed": {"empty_body": 1}}},
+        {"rows": 4, "urls": {"kept": 4, "failed": {"empty_body": 2}}},
+    ]
+    for index, each in enumerate(counts):
+        phase.publish_unit(Unit(index, index, 1), {}, each)
+    failed = {"dns_failed": 1, "empty_body": 3}
+    assert phase.totals(range(3)) == {"rows": 9, "urls": {"kept": 7, "failed": failed}}
+    assert phase.totals([1])["rows"] == 3
+    assert phase.totals([]) == {}
+
+
+def test_the_file_of_a_unit_stands_in_its_prefix() -> None:
+    assert Unit(12_345, 0, 1).file("persons") == "persons/012/unit-012345-00.parquet"
+    assert Unit(0, 0, 1).file("urls", 7) == "urls/000/unit-000000-07.parquet"
