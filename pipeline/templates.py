@@ -6,12 +6,15 @@ shrink or change order (docs/method.md, captions).
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
 from itertools import groupby
 from pathlib import Path
+
+from pipeline.draws import Draw as Draw
+from pipeline.draws import choose as choose
 
 
 class TemplateError(ValueError):
@@ -50,6 +53,9 @@ PLACEHOLDERS: Mapping[str, Placeholder] = {
     "colored shoes": Placeholder("footwear with its colour", "white sneakers"),
     "colored headwear": Placeholder("what is worn on the head", "a grey cap"),
     "colored bag": Placeholder("a bag with its colour", "a brown shoulder bag"),
+    "colored legwear": Placeholder("socks, stockings or tights with their colour", "black tights"),
+    "sleeves": Placeholder("length of the sleeves", "long sleeves"),
+    "pattern": Placeholder("print or pattern of the clothing", "thin stripes"),
     "accessory": Placeholder("glasses, jewellery, scarf and the like", "dark sunglasses"),
     "held object": Placeholder("what is in the hands", "a phone"),
     "action": Placeholder("what the person does, -ing form", "walking"),
@@ -161,6 +167,13 @@ def load_library(name: str) -> TemplateLibrary:
     return TemplateLibrary(name, tuple(templates))
 
 
+def require(library: TemplateLibrary, at_least: int) -> None:
+    """Raise TemplateError naming both numbers if the library has fewer templates than asked for."""
+    have = len(library.templates)
+    if have < at_least:
+        raise TemplateError(f"{library.name}: {have:,} templates, and at least {at_least:,} are asked for")
+
+
 def packaged_libraries() -> list[str]:
     """Names of the template libraries that come with the package."""
     return sorted(f.name[:-4] for f in _packaged().iterdir() if f.name.endswith(".txt"))
@@ -197,21 +210,6 @@ def fill_spans(template: Template, values: Mapping[str, str]) -> tuple[str, list
             spans.append(ValueSpan(parts[1 + 2 * slot], start, end))
         start = end
     return text, spans
-
-
-def choose(ids: Iterable[str], key: str, n: int) -> list[str]:
-    """Draw `n` different ids (templates, models) for a key by rendezvous hashing; all, if there are fewer.
-
-    Slot s is drawn with the key `<key>-<s>` (a person's key becomes a caption's) from what earlier slots
-    left: an id added to k others takes about 1 in k + 1 of each slot's draws and moves hardly any other.
-    """
-    left = sorted(set(ids))
-    drawn = []
-    for slot in range(min(n, len(left))):
-        winner = max(left, key=lambda id_: hashlib.sha256(f"{key}-{slot}|{id_}".encode()).digest())
-        left.remove(winner)
-        drawn.append(winner)
-    return drawn
 
 
 def _numbered(text: str) -> Iterator[tuple[int, Template]]:
