@@ -37,6 +37,10 @@ bench: setup  ## measurements; results stand in benchmarks/
 	$(RUN) $(VENV)/bin/python -m benchmarks.chain
 	$(RUN) OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(VENV)/bin/python -m benchmarks.drawing
 	$(RUN) $(VENV)/bin/python -m benchmarks.retrieval
+	$(RUN) $(VENV)/bin/python -m benchmarks.download
+	$(RUN) OMP_NUM_THREADS=1 $(VENV)/bin/python -m benchmarks.harvest
+	$(RUN) $(VENV)/bin/python -m benchmarks.units
+	$(RUN) $(VENV)/bin/python -m benchmarks.mllm_client
 
 clean:
 	rm -rf $(VENV) .tools out dist uv.lock .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -19,7 +19,6 @@ from curation.captioners import (
     STAND_IN_MODEL_ID,
     AttributesStandIn,
     Captioner,
-    CropError,
     EndpointCaptioner,
     Person,
     Sight,
@@ -27,7 +26,9 @@ from curation.captioners import (
     read_person,
 )
 from curation.colours import load_colour_terms
-from curation.mllm import EndpointSettings, MllmClient, MllmError, UnreachableError
+from curation.fit import CropError
+from curation.mllm import MllmError, UnreachableError
+from curation.mllm_old import EndpointSettings, MllmClient
 from pipeline.reasons import Reason, status_of
 from pipeline.recipe import Section
 from pipeline.records import Caption, CaptionKey, PairRow, PersonKey, to_table

@@ -15,7 +15,8 @@ from PIL import Image
 
 from curation.attributes import measure
 from curation.colours import ColourTerms, Floats
-from curation.mllm import MllmClient
+from curation.fit import CropError
+from curation.mllm_old import MllmClient
 from pipeline.records import PersonKey
 from pipeline.templates import Template, TemplateLibrary, fill
 
@@ -25,10 +26,6 @@ PROMPT_SLOT = "{template}"
 
 class PromptError(ValueError):
     """A prompt that cannot be used; one line naming the file."""
-
-
-class CropError(ValueError):
-    """A person without a readable crop; one line."""
 
 
 @dataclass(frozen=True, eq=False)

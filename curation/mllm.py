@@ -1,186 +1,223 @@
-"""Asking a multimodal model behind an OpenAI-compatible endpoint about one picture."""
+"""Asking a multimodal model about pictures: any number of OpenAI-compatible endpoints that serve it."""
 
-import base64
-import io
+import asyncio
 import json
+import os
 import random
 import time
-from dataclasses import dataclass
-from typing import Any
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlsplit
 
-import httpx
-from PIL import Image
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
 
+from curation.canary import CANARIES, Canary, canary_question, check_canary
+from curation.completions import (
+    Answer,
+    Bodies,
+    Example,
+    MllmError,
+    Question,
+    Sampling,
+    UnreachableError,
+    one_line,
+    read_answer,
+)
+from curation.endpoints import Endpoint, Endpoints
+from curation.transport import EndpointError, Transport
 from pipeline.recipe import Section, operational
-from pipeline.stage import UnitError
 
-LEAST_SIDE_PX = 28
-"""Qwen2.5-VL servers crash on a picture with a smaller side (docs/method.md)."""
-MOST_ANSWER_BYTES = 1_000_000
+__all__ = [
+    "Answer",
+    "Example",
+    "Mllm",
+    "MllmError",
+    "ModelSettings",
+    "Question",
+    "Sampling",
+    "UnreachableError",
+]
+
+COMPLETIONS = "/v1/chat/completions"
 
 
-class MllmError(RuntimeError):
-    """No usable answer; the message is one line."""
+class ModelSettings(Section):
+    """One multimodal model: where it is served, and how long we wait."""
 
-
-class UnreachableError(MllmError, UnitError):
-    """No endpoint could be talked to, again and again: nothing is known about the picture."""
-
-
-class EndpointSettings(Section):
-    """Where the model is, how it samples, and how long we wait."""
-
-    model: str
-    """Name under which the endpoint serves the model; becomes `model_id` of every caption."""
+    name: str
+    """Name under which the endpoints serve it; becomes `model_id` of what it says."""
+    revision: str = ""
+    """Revision of its weights."""
+    weight: PositiveFloat = 1.0
+    """Share of the captions that it writes, beside the weights of other models."""
     urls: tuple[str, ...] = Field(min_length=1, json_schema_extra={"operational": True})
-    """Base addresses such as http://127.0.0.1:8000, without /v1; requests spread over them."""
-    temperature: float = Field(default=0.7, ge=0)
-    """Sampling temperature; 0 is greedy."""
-    max_tokens: int = Field(default=160, gt=0)
-    """Longest answer in tokens; a longer one is an error, not a caption."""
-    stop: tuple[str, ...] = ("\n\n",)
-    """Texts at which the answer ends."""
+    """Base addresses such as http://127.0.0.1:8000, without /v1; each of them serves this model."""
+    api_key_env: str = operational("")
+    """Environment variable that holds the endpoints' key; empty: none is sent."""
+    concurrency: PositiveInt = operational(16)
+    """Requests under way at once at each endpoint, for one worker."""
     connect_timeout_s: PositiveFloat = operational(5.0)
     """Longest wait for a connection."""
     read_timeout_s: PositiveFloat = operational(60.0)
-    """Longest silence of the endpoint."""
+    """Longest silence of an endpoint."""
     total_timeout_s: PositiveFloat = operational(180.0)
-    """Longest time for one answer, retries included."""
+    """Longest time for one question, retries included, waits for a free place left out."""
     retries: NonNegativeInt = operational(4)
-    """How often a failed connection, a 429 or a 5xx is tried again."""
+    """How often a question is sent again after an endpoint's fault."""
     backoff_s: NonNegativeFloat = operational(0.5)
     """Longest wait before the first retry, doubled for each further one; the wait is drawn at random."""
-    concurrency: PositiveInt = operational(16)
-    """Requests under way at once, for one worker."""
+    rest_max_s: NonNegativeFloat = operational(30.0)
+    """Longest rest that an endpoint may ask for (Retry-After)."""
+    failures_until_out: PositiveInt = operational(3)
+    """Failures in a row after which an endpoint is left alone for a pause."""
+    pause_s: PositiveFloat = operational(10.0)
+    """The pause; after it one request goes there as a probe."""
+    outage_s: NonNegativeFloat = operational(180.0)
+    """How long all endpoints may be out, as while an engine restarts, before questions fail at once."""
+    answer_max_bytes: PositiveInt = operational(1_000_000)
+    """Longest answer; more is an error."""
+    require_image_tokens: bool = operational(False)
+    """Refuse answers that count no image tokens; where they are counted, the picture's are wanted anyway."""
+    canaries: tuple[Canary, ...] = operational(CANARIES)
+    """What a model must see before it is trusted; empty: nothing."""
+
+    @field_validator("urls")
+    @classmethod
+    def _are_bases(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
+        for url in urls:
+            parts = urlsplit(url)
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                raise ValueError(f"{url!r} is not like http://host:8000")
+            if parts.path.rstrip("/").endswith("/v1"):
+                raise ValueError(f"{url!r}: without /v1")
+        return tuple(url.rstrip("/") for url in urls)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """What the model said; token counts where the endpoint reports them."""
+class Mllm:
+    """Client of one model; an async context manager, for one event loop."""
 
-    text: str
-    finish_reason: str | None
-    prompt_tokens: int | None
-    completion_tokens: int | None
-    image_tokens: int | None
+    def __init__(self, settings: ModelSettings) -> None:
+        self.settings = settings
+        self._bodies = Bodies(settings.name)
+        self._endpoints = Endpoints(
+            settings.urls,
+            concurrency=settings.concurrency,
+            failures_until_out=settings.failures_until_out,
+            pause_s=settings.pause_s,
+            outage_s=settings.outage_s,
+        )
 
+    async def __aenter__(self) -> Self:
+        """Raises MllmError if the variable of the key is not set."""
+        settings = self.settings
+        self._transport = Transport(
+            connect_timeout_s=settings.connect_timeout_s,
+            read_timeout_s=settings.read_timeout_s,
+            answer_max_bytes=settings.answer_max_bytes,
+            rest_max_s=settings.rest_max_s,
+            key=_key(settings.api_key_env),
+        )
+        return self
 
-class MllmClient:
-    """One endpoint's client, safe to share between threads; close it after use."""
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._transport.close()
 
-    def __init__(self, settings: EndpointSettings) -> None:
-        self._settings = settings
-        timeout = httpx.Timeout(settings.read_timeout_s, connect=settings.connect_timeout_s)
-        limits = httpx.Limits(max_connections=settings.concurrency)
-        self._http = httpx.Client(timeout=timeout, limits=limits, trust_env=False, follow_redirects=False)
+    async def ask(self, question: Question) -> Answer:
+        """Ask, and again, elsewhere if possible, when an endpoint fails.
 
-    def close(self) -> None:
-        """Close the connections."""
-        self._http.close()
-
-    def ask(self, system: str, user: str, jpeg: bytes, seed: int) -> Answer:
-        """Send instructions, then picture, then text; raises MllmError when no retry brought an answer."""
-        body = self._request(system, user, jpeg, seed)
-        deadline = time.monotonic() + self._settings.total_timeout_s
-        for attempt in range(self._settings.retries + 1):
-            url = self._settings.urls[(seed + attempt) % len(self._settings.urls)]
+        Raises UnreachableError if no endpoint has worked meanwhile, MllmError for every other failure.
+        """
+        settings, started = self.settings, time.monotonic()
+        failed: Endpoint | None = None
+        spent, attempt, requests = 0.0, 0, 0
+        while True:
+            endpoint = await self._endpoints.take(avoid=failed)
+            probe, since, requests = endpoint.out, time.monotonic(), requests + 1
             try:
-                status, content = self._post(f"{url.rstrip('/')}/v1/chat/completions", body, deadline)
-            except (httpx.HTTPError, httpx.InvalidURL) as error:
-                failure, unreachable = f"{type(error).__name__}: {_one_line(str(error))}", True
+                content = await self._send(endpoint, question, settings.total_timeout_s - spent)
+            except EndpointError as problem:
+                failed, error = endpoint, problem
             else:
-                unreachable = False
-                if status == 200:
-                    return _parse(content)
-                failure = f"HTTP {status}: {_one_line(content.decode(errors='replace'))}"
-                if status != 429 and status < 500:
-                    raise MllmError(failure)
-            wait = random.uniform(0, self._settings.backoff_s * 2**attempt)
-            if time.monotonic() + wait >= deadline:
-                failure = f"no answer within {self._settings.total_timeout_s:g} s; last: {failure}"
+                return self._read(content, question, requests, spent + time.monotonic() - since)
+            # Whoever probes an endpoint that is gone has had no chance yet.
+            attempt += error.suspect or not probe
+            wait = random.uniform(0, settings.backoff_s * 2 ** max(0, attempt - 1))
+            spent += time.monotonic() - since + wait
+            if attempt > settings.retries or spent >= settings.total_timeout_s:
                 break
-            if attempt < self._settings.retries:
-                time.sleep(wait)
-        else:
-            failure = f"given up after {self._settings.retries + 1} attempts; last: {failure}"
-        raise UnreachableError(failure) if unreachable else MllmError(failure)
-
-    def _request(self, system: str, user: str, jpeg: bytes, seed: int) -> dict[str, Any]:
-        data = base64.b64encode(large_enough(jpeg)).decode()
-        picture = {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{data}"}}
-        return {
-            "model": self._settings.model,
-            "messages": [
-                {"role": "system", "content": system},
-                {"role": "user", "content": [picture, {"type": "text", "text": user}]},
-            ],
-            "seed": seed,
-            "temperature": self._settings.temperature,
-            "max_tokens": self._settings.max_tokens,
-            "stop": list(self._settings.stop),
-        }
-
-    def _post(self, url: str, body: dict[str, Any], deadline: float) -> tuple[int, bytes]:
-        """Status and content. Read in pieces: httpx limits silences, not the whole, and no answer's size."""
-        content = b""
-        with self._http.stream("POST", url, json=body) as response:
-            for piece in response.iter_bytes():
-                content += piece
-                if len(content) > MOST_ANSWER_BYTES:
-                    raise MllmError(f"answer longer than {MOST_ANSWER_BYTES} bytes")
-                if time.monotonic() > deadline:
-                    raise httpx.ReadTimeout("answer not finished in time")
-            return response.status_code, content
-
-
-def large_enough(jpeg: bytes) -> bytes:
-    """The same JPEG, or one scaled up until no side is under LEAST_SIDE_PX."""
-    with Image.open(io.BytesIO(jpeg)) as image:
-        if min(image.size) >= LEAST_SIDE_PX:
-            return jpeg
-        scale = LEAST_SIDE_PX / min(image.size)
-        size = (
-            max(LEAST_SIDE_PX, round(image.width * scale)),
-            max(LEAST_SIDE_PX, round(image.height * scale)),
+            await asyncio.sleep(wait)
+        tries = (
+            f"after {requests} requests"
+            if attempt > settings.retries
+            else f"within {settings.total_timeout_s:g} s"
         )
-        sink = io.BytesIO()
-        image.convert("RGB").resize(size, Image.Resampling.BICUBIC).save(sink, "JPEG", quality=95)
-        return sink.getvalue()
+        known = error.suspect or self._endpoints.anyone_answered_since(started)
+        raise (MllmError if known else UnreachableError)(f"no answer {tries}; last: {error}")
+
+    async def check(self) -> None:
+        """Ask every endpoint whether it serves the model, and what it sees on the canaries.
+
+        Raises MllmError if one does not serve it or does not see, UnreachableError if none can be talked to.
+        """
+        found = await asyncio.gather(*map(self._check, self._endpoints.all), return_exceptions=True)
+        for outcome in found:
+            if outcome is not None and not isinstance(outcome, EndpointError):
+                raise outcome
+        if all(found):
+            failures = "; ".join(f"{e.url}: {f}" for e, f in zip(self._endpoints.all, found, strict=True))
+            raise UnreachableError(f"no endpoint answers: {failures}")
+
+    async def _check(self, endpoint: Endpoint) -> None:
+        served = _model_names(
+            await self._transport.request(f"{endpoint.url}/v1/models", None, self.settings.read_timeout_s)
+        )
+        if self.settings.name not in served:
+            raise MllmError(f"{endpoint.url} serves {' '.join(served)[:200]}, not {self.settings.name}")
+        for canary in self.settings.canaries:
+            question = canary_question(canary)
+            try:
+                content = await self._transport.request(
+                    endpoint.url + COMPLETIONS, self._bodies.write(question), self.settings.total_timeout_s
+                )
+                check_canary(canary, self._read(content, question, 1, 0.0))
+            except MllmError as error:
+                raise MllmError(f"{endpoint.url}: {error}") from None
+
+    async def _send(self, endpoint: Endpoint, question: Question, left_s: float) -> bytes:
+        """One request at a place that was taken; frees it, and notes how the endpoint did."""
+        try:
+            body = self._bodies.write(question)  # only now: those who wait for a place hold none
+            content = await self._transport.request(endpoint.url + COMPLETIONS, body, left_s)
+        except EndpointError as error:
+            if error.rest_s is None:
+                self._endpoints.failed(endpoint, str(error))
+            else:
+                self._endpoints.asked_for_rest(endpoint, error.rest_s)
+            raise
+        except MllmError:
+            self._endpoints.answered(endpoint)
+            raise
+        except BaseException:
+            self._endpoints.left(endpoint)
+            raise
+        self._endpoints.answered(endpoint)
+        return content
+
+    def _read(self, content: bytes, question: Question, requests: int, seconds: float) -> Answer:
+        require = self.settings.require_image_tokens
+        return read_answer(content, question, self.settings.name, requests, seconds, require)
 
 
-def _parse(content: bytes) -> Answer:
+def _model_names(content: bytes) -> list[str]:
     try:
-        reply = json.loads(content)
-        choice = reply["choices"][0]
-        text = choice["message"]["content"] or ""
-        text.encode()  # JSON can hold halves of characters, which no table can
-        usage = reply.get("usage") or {}
-        image_tokens = _image_tokens(usage)
-        answer = Answer(
-            text=text.strip(),
-            finish_reason=choice.get("finish_reason"),
-            prompt_tokens=usage.get("prompt_tokens"),
-            completion_tokens=usage.get("completion_tokens"),
-            image_tokens=image_tokens,
-        )
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
-        said = _one_line(content.decode(errors="replace"))
-        raise MllmError(f"not a chat completion ({type(error).__name__}): {said}") from None
-    if image_tokens == 0:
-        raise MllmError("the picture did not reach the model: 0 image tokens")
-    if answer.finish_reason == "content_filter":
-        raise MllmError("the endpoint's content filter withheld the answer")
-    if answer.finish_reason == "length":
-        raise MllmError(f"answer cut off at max_tokens ({answer.completion_tokens} tokens)")
-    return answer
+        return [str(model["id"]) for model in json.loads(content)["data"]]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        raise MllmError(f"not a list of models: {one_line(content.decode(errors='replace'))}") from None
 
 
-def _image_tokens(usage: dict[str, Any]) -> int | None:
-    """vLLM reports them with --enable-prompt-tokens-details; None where the endpoint does not."""
-    counts = (usage.get("prompt_tokens_details") or {}).get("multimodal_tokens")
-    return None if counts is None else int(counts.get("image", 0))
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())[:200]
+def _key(variable: str) -> str | None:
+    if variable and not os.environ.get(variable):
+        raise MllmError(f"api_key_env: the environment has no {variable}")
+    return os.environ[variable] if variable else None

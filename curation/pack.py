@@ -40,6 +40,9 @@ class PackSettings(Section):
     test_share: NonNegativeFloat = 0.01
     """Share of the source pictures that measures the model and is used for nothing else."""
 
+    max_failed_share: float = Field(default=0.05, ge=0, le=1, json_schema_extra={"operational": True})
+    """Share of the persons that may fail here; above it the command ends with exit code 3."""
+
     @model_validator(mode="after")
     def _something_to_train_on(self) -> Self:
         if self.val_share + self.test_share >= 1:

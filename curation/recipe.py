@@ -103,4 +103,8 @@ class CurateRecipe(Section):
 
     def largest_failed_shares(self) -> dict[str, float]:
         """What each phase may lose of its rows."""
-        return {"harvest": self.harvest.max_failed_share, "annotate": self.annotate.max_failed_share}
+        return {
+            "harvest": self.harvest.max_failed_share,
+            "annotate": self.annotate.max_failed_share,
+            "pack": self.pack.max_failed_share,
+        }

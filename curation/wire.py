@@ -42,8 +42,8 @@ class Wire(io.RawIOBase):
     """A connection that reads and sends within the deadline, and reads only as many bytes as are allowed.
 
     A socket's own time-out starts anew with each byte, so that a trickling server would hold it for ever. It
-    is set again whenever a tenth of it has gone by, not for every byte: that is a call to the system, in which
-    other threads take over. So the end is kept to within a tenth.
+    is set again whenever a tenth of it has gone by, so the end is kept to within a tenth; to set it before
+    every read is a call to the system each time, in which other threads take over.
     """
 
     def __init__(self, connection: socket.socket, deadline: Deadline) -> None:

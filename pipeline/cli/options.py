@@ -74,6 +74,7 @@ def require_curation(command: str) -> None:
         "img2dataset",
         "ultralytics",
         "skimage",
+        "aiohttp",
         "httpx",
         "obstore",
         "protego",

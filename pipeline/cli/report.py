@@ -38,7 +38,7 @@ def note_phases(out: Place) -> Callable[[str, PhaseFolder, int], None]:
 
     def began(phase: str, folder: PhaseFolder, units: int) -> None:
         phases[phase] = {"folder": folder.path.name, "units": units}
-        publish_json(out / RUNNING, {"phases": phases})
+        publish_json(out / RUNNING, {"phases": phases, "order": list(phases), "trace": folder.trace})
 
     return began
 
@@ -50,7 +50,8 @@ def publish_run(out: Place, reports: Sequence["PhaseReport"]) -> None:
     folders = {report.phase: report.folder.path.name for report in reports}
     funnel = [{"phase": line.phase, "rows": line.rows, "counts": line.counts.to_json()} for line in lines]
     notes = [f"{report.phase}: {report.note}." for report in reports if report.note]
-    publish_json(out / RUN, {"phases": folders, "funnel": funnel, "notes": notes})
+    trace = reports[0].folder.trace
+    publish_json(out / RUN, {"phases": folders, "funnel": funnel, "notes": notes, "trace": trace})
     remove(out / RUNNING)
 
 
@@ -59,7 +60,7 @@ def write_report(out: Place) -> Place:
     from curation.gallery import gallery
 
     run = _so_far(out) if (out / RUNNING).is_file() else _read_run(out)
-    trace = read_json(out / run["phases"]["harvest"] / "phase.json")
+    trace = run["trace"]
     lines = [
         Line(entry["phase"], entry["rows"], Counts.from_json(entry["counts"]), entry.get("unfinished", ""))
         for entry in run["funnel"]
@@ -93,7 +94,9 @@ def _read_run(out: Place) -> dict[str, Any]:
 def _so_far(out: Place) -> dict[str, Any]:
     """A run that has not ended, as `run.json` would have it: from what stands of its phases' units."""
     phases, funnel, notes = {}, [], ["This run has not ended: here is what stands now."]
-    for phase, noted in read_json(out / RUNNING)["phases"].items():
+    running = read_json(out / RUNNING)
+    for phase in running["order"]:  # JSON was written with its keys sorted
+        noted = running["phases"][phase]
         folder, units = PhaseFolder(out / noted["folder"], {}), noted["units"]
         if phase == "decide":
             marker = folder.path / "done.json"
@@ -101,7 +104,7 @@ def _so_far(out: Place) -> dict[str, Any]:
             rows, done = "persons", len(counts)
         elif phase in _COUNTED:
             (table, rows), finished = _COUNTED[phase], folder.finished()
-            counts = [marker["counts"][table] for marker in folder.markers(finished)]
+            counts = [folder.totals(finished)[table]] if finished else []
             done = len(finished)
         else:
             notes.append(f"{phase}: under way.")
@@ -111,7 +114,7 @@ def _so_far(out: Place) -> dict[str, Any]:
             total = sum(map(Counts.from_json, counts), Counts())
             line = {"phase": phase, "rows": rows, "counts": total.to_json()}
             funnel.append(line | ({"unfinished": f"{done} of {units} units"} if done < units else {}))
-    return {"phases": phases, "funnel": funnel, "notes": notes}
+    return {"phases": phases, "funnel": funnel, "notes": notes, "trace": running["trace"]}
 
 
 def _stand_ins(recipe: dict[str, Any]) -> list[str]:

@@ -17,9 +17,9 @@ import pytest
 from curation.inputs import UrlList
 from curation.phases import Curation
 from curation.recipe import CurateRecipe
-from pipeline.cli.report import publish_run
 from pipeline.cli.demo import DEADLINE_S, OVERRIDES, Size, made_pictures, small_web
 from pipeline.cli.options import TRAINING_SECTIONS, Phase
+from pipeline.cli.report import publish_run
 from pipeline.recipe import load_recipe, trace
 from pipeline.runner import UnitStatus
 from pipeline.stage import Placed, Sink, Source

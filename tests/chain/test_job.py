@@ -1,5 +1,6 @@
 """`ray job submit` to a cluster that asks for a token: a list of URLs, to the same rows as without Ray."""
 
+import json
 import os
 import re
 import secrets
@@ -9,10 +10,11 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -33,11 +35,11 @@ class Cluster:
     env: dict[str, str]
     log: Path
 
-    def submit(self, *entrypoint: str) -> tuple[int, str]:
+    def submit(self, *entrypoint: str, wait: bool = True) -> tuple[int, str]:
         """`ray job submit` from the repository: exit code and output."""
         command = [str(BIN / "ray"), "job", "submit", "--address", self.address, "--working-dir", "."]
         done = subprocess.run(
-            [*command, "--", *entrypoint],
+            [*command, *(() if wait else ("--no-wait",)), "--", *entrypoint],
             cwd=REPOSITORY,
             env=self.env,
             stdout=subprocess.PIPE,
@@ -50,11 +52,21 @@ class Cluster:
 
     def status(self, output: str) -> str:
         """What `ray job status` says of the job that an output is of."""
-        job = re.search(r"raysubmit_\w+", output)
-        assert job, output
-        command = [str(BIN / "ray"), "job", "status", "--address", self.address, job[0]]
+        command = [str(BIN / "ray"), "job", "status", "--address", self.address, _job(output)]
         done = subprocess.run(command, env=self.env, capture_output=True, text=True, timeout=60, check=False)
         return done.stdout + done.stderr
+
+    def stop(self, output: str) -> None:
+        """Stop the job that an output is of, sooner than `ray job stop` has started, and wait for its end."""
+        job = f"{self.address}/api/jobs/{_job(output)}"
+        self._ask(f"{job}/stop", "POST")
+        _wait_for(lambda: self._ask(job)["status"] == "STOPPED", lambda: str(self._ask(job)))
+
+    def _ask(self, url: str, method: str = "GET") -> dict[str, Any]:
+        headers = {"Authorization": f"Bearer {self.env['RAY_AUTH_TOKEN']}"}
+        request = urllib.request.Request(url, None, headers, method=method)
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return dict(json.load(answer))
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +102,21 @@ def test_a_job_leaves_the_same_rows_as_a_run_without_ray(
     assert row_hashes(tmp_path / "out") == row_hashes(undisturbed.out)
 
 
+def test_a_job_that_is_stopped_and_submitted_again_leaves_the_same_rows(
+    cluster: Cluster, undisturbed: Photographs, photographs_web: RunningWeb, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    arguments = ["curate", "recipes/laptop.yaml", "--out", str(out), *undisturbed.arguments]
+    code, output = cluster.submit("python", "-m", "pipeline", *arguments, wait=False)
+    assert code == 0, output
+    _wait_for(lambda: bool(_harvested(out)), lambda: cluster.status(output))
+    cluster.stop(output)
+    assert not (out / "run.json").exists()
+    code, again = cluster.submit("python", "-m", "pipeline", *arguments)
+    assert code == 0, again
+    assert row_hashes(out) == row_hashes(undisturbed.out)
+
+
 def test_a_job_that_fails_says_so_by_exit_code_and_status(cluster: Cluster, tmp_path: Path) -> None:
     missing = tmp_path / "no-such-list.txt"
     arguments = ["curate", "recipes/laptop.yaml", "--urls", str(missing), "--out", str(tmp_path / "out")]
@@ -118,6 +145,24 @@ def test_nobody_without_the_token_is_let_in(cluster: Cluster) -> None:
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(f"{cluster.address}/api/jobs/", timeout=10)
     assert refused.value.code in (401, 403)
+
+
+def _job(output: str) -> str:
+    """The name of the job that an output is of."""
+    job = re.search(r"raysubmit_\w+", output)
+    assert job, output
+    return job[0]
+
+
+def _harvested(out: Path) -> list[Path]:
+    return list(out.glob("harvest-*/done/*/unit-*.json"))
+
+
+def _wait_for(condition: Callable[[], bool], why: Callable[[], str]) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, why()
+        time.sleep(0.05)
 
 
 @contextmanager

@@ -91,7 +91,7 @@ def test_the_same_command_again_does_nothing_and_says_so(killed: Killed) -> None
 
 def test_the_metrics_of_all_attempts_stand_in_one_log(killed: Killed) -> None:
     lines = [json.loads(line) for line in (killed.out / "metrics.jsonl").read_text().splitlines()]
-    assert {line["phase"] for line in lines} == {"harvest", "annotate", "pack"}
+    assert {line["phase"] for line in lines} == {"harvest", "annotate", "shuffle", "pack"}
     last = [line for line in lines if line["phase"] == "harvest" and line["rows"]][-1]
     assert last["units"] == last["units_total"] == len(_markers(killed.out))
     assert last["rows"] == last["kept"] + sum(last["reasons"].values()) > 0

@@ -391,6 +391,15 @@ def test_a_picture_that_cannot_be_fitted_is_counted_and_the_others_are_packed(
     assert run(tmp_path)["pack"].line == reports["pack"].line
 
 
+@pytest.mark.parametrize("rows_in_memory", [1, 8, 100])
+def test_what_the_shuffle_holds_at_once_does_not_change_the_rows_or_their_order(
+    rows_in_memory: int, done: Path, whole: dict[str, PhaseReport]
+) -> None:
+    reports = run(done, settings=recipe(pack={"rows_in_memory": rows_in_memory}))
+    assert final_rows(reports)["shards"] == final_rows(whole)["shards"]
+    assert len(shard_paths(done / reports["pack"].folder.path.name)) == 3
+
+
 def test_a_run_that_dies_before_the_shuffle_is_cleared_away_leaves_that_to_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: dict[str, PhaseReport]
 ) -> None:

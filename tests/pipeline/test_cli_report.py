@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.cli.report import RUNNING, current_shards, note_phases, publish_run, write_report
 from pipeline.units import PhaseFolder
-from tests.curation.made_run import InProcess, curation
+from tests.curation.made_run import InProcess, curation, recipe
 
 
 @pytest.fixture
@@ -44,8 +44,20 @@ def test_an_annotate_that_goes_on_shows_decisions_and_captions_so_far(killed: Ca
     write_report(out)
     assert "harvest 14 URLs" in text(out)
     assert "annotate (unfinished, 1 of 2 units)" in text(out)
+    assert text(out).index("harvest 14 URLs") < text(out).index("annotate (unfinished")
     assert "Kept" in text(out)
     assert "(attributes-stand-in/1)" in text(out)
+
+
+def test_the_report_names_the_recipe_that_ran_last(tmp_path: Path) -> None:
+    hashes = []
+    for score in (0.85, 0.9):
+        made = curation(tmp_path, settings=recipe(gates={"score_min": score}))
+        publish_run(tmp_path, made.run())
+        write_report(tmp_path)
+        hashes.append(made.trace["recipe_hash"])
+        assert f"Recipe {hashes[-1]}" in text(tmp_path)
+    assert hashes[0] != hashes[1]
 
 
 def test_a_run_that_ends_leaves_nothing_unfinished(killed: Callable[[int], Path]) -> None:

@@ -14,6 +14,7 @@ from pipeline.templates import (
     make_template,
     packaged_libraries,
     read_templates,
+    require,
 )
 
 PERSONS = [f"{unit:06d}-{row:05d}-00" for unit in range(20) for row in range(100)]
@@ -199,3 +200,10 @@ def test_a_library_grown_by_one_moves_one_in_twenty_of_each_slot_nearly_all_to_t
         moved = [new for old, new in zip(before, after, strict=True) if old != new]
         assert 0.03 < len(moved) / len(PERSONS) < 0.075
         assert moved.count("new") / len(moved) > 0.9
+
+
+def test_a_library_that_is_too_small_is_refused_with_both_numbers() -> None:
+    library = load_library("attributes")
+    require(library, len(library.templates))
+    with pytest.raises(TemplateError, match=r"attributes: 25 templates, and at least 1,000 are asked for"):
+        require(library, 1000)
