@@ -1,182 +1,196 @@
-"""Captions: draw a template for each slot of a person, have a captioner fill it, account for every row.
+"""Captions: settings, how each slot is drawn, and the making of one: ask, validate, ask again.
 
 Two captioners: `attributes-stand-in` measures colours and keypoints on a CPU, for machines without a GPU, and
-`endpoint` asks a multimodal model (docs/method.md, captions).
+`endpoint` asks multimodal models (docs/method.md, captions).
 """
 
-import hashlib
+import json
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Literal, Self
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
-import pyarrow as pa
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveInt
 
+from curation.caption_plan import CaptionPlan, PlannedCaption, Writer
 from curation.captioners import (
+    PROMPT_SLOT,
     STAND_IN_MODEL_ID,
     AttributesStandIn,
     Captioner,
+    Draft,
     EndpointCaptioner,
     Person,
-    Sight,
-    load_prompt,
-    read_person,
 )
 from curation.colours import load_colour_terms
-from curation.fit import CropError
-from curation.mllm import MllmError, UnreachableError
-from curation.mllm_old import EndpointSettings, MllmClient
-from pipeline.reasons import Reason, status_of
+from curation.fit import FitSettings
+from curation.mllm import Mllm, MllmError, ModelSettings, Sampling, UnreachableError
+from curation.prompts import load_prompt
+from curation.recaption import RecaptionSettings
+from curation.validate import CaptionLimits, Finding
+from pipeline.reasons import Reason
 from pipeline.recipe import Section
-from pipeline.records import Caption, CaptionKey, PairRow, PersonKey, to_table
-from pipeline.stage import Process
-from pipeline.templates import Template, choose, load_library
+from pipeline.records import Caption
+from pipeline.templates import TemplateLibrary, load_library, require
+
+Check = Callable[[str, Sequence[str]], Finding | None]
+"""From a text and the person's other captions to what is wrong with it."""
 
 
 class CaptionSettings(Section):
     """How captions are made."""
 
     captioner: Literal["attributes-stand-in", "endpoint"]
-    """`endpoint` asks a multimodal model; `attributes-stand-in` measures, on machines without a GPU."""
+    """`endpoint` asks multimodal models; `attributes-stand-in` measures, on machines without a GPU."""
+    models: tuple[str, ...] = ()
+    """Names of the models in `annotate.models` that write; all of them if empty."""
     templates: str
     """Template library: a packaged one (`attributes` for the stand-in, `starter` for a model) or a path."""
+    templates_min: PositiveInt = 1
+    """A library with fewer templates is refused."""
     captions_per_person: int = Field(default=2, ge=1, le=10)
-    """Caption slots, each with another template."""
+    """Caption slots, each with another template, and another model while there are others."""
+    attempts: int = Field(default=3, ge=1, le=10)
+    """How often a caption is asked for until it is valid; each time with another seed and template."""
     seed: int = 0
-    """Moves the draw of templates and the sampling of the model."""
+    """Moves the draw of templates and models and the sampling."""
     prompt: str = "caption"
     """Prompt of the endpoint: the name of a packaged one or a path."""
+    sampling: Sampling = Sampling()
+    """How the models sample."""
+    picture: FitSettings = FitSettings()
+    """How large a picture they get."""
+    limits: CaptionLimits = CaptionLimits()
+    """What counts as a caption."""
+    recaption: tuple[RecaptionSettings, ...] = ()
+    """Rounds of writing anew what a table of scores finds worst, in their order; earlier rounds stay here."""
     keypoint_min: float = Field(default=0.5, ge=0, le=1)
-    """Stand-in: confidence from which a keypoint counts as visible."""
+    """Confidence from which a keypoint counts as visible, where colours are measured."""
     share_min: float = Field(default=0.4, ge=0, le=1)
     """Stand-in: least share of a region's pixels that must agree on its colour."""
-    endpoint: EndpointSettings | None = None
-    """Needed by the captioner `endpoint`."""
 
-    @model_validator(mode="after")
-    def _endpoint_is_set(self) -> Self:
-        if self.captioner == "endpoint" and self.endpoint is None:
-            raise ValueError("captioner `endpoint` needs the section `endpoint` with model and urls")
-        return self
+    def library(self) -> TemplateLibrary:
+        """The template library, long enough. Raises TemplateError."""
+        library = load_library(self.templates)
+        require(library, self.templates_min)
+        return library
 
 
-@dataclass(frozen=True, kw_only=True)
-class CaptionStage:
-    """Stage: kept persons (keys, `crop`, `box_xyxy_px`, `keypoints`) to rows of `pairs`, one for each."""
-
-    settings: CaptionSettings
-
-    @contextmanager
-    def open(self) -> Iterator[Process]:
-        """Load library and captioner; rows run side by side where an endpoint answers them."""
-        endpoint = self.settings.endpoint
-        workers = endpoint.concurrency if endpoint and self.settings.captioner == "endpoint" else 1
-        with _open_captioner(self.settings) as captioner, ThreadPoolExecutor(workers) as pool:
-
-            def process(persons: pa.Table) -> pa.Table:
-                rows = list(
-                    pool.map(lambda row: caption_row(row, captioner, self.settings), persons.to_pylist())
-                )
-                asked = [row for row in rows if row.reason != Reason.QUARANTINED]
-                if asked and all(row.reason == Reason.ENDPOINT_UNREACHABLE for row in asked):
-                    # It says nothing about these persons: the unit stays open for the next run.
-                    raise UnreachableError(f"no endpoint answers: {asked[0].error}")
-                return to_table(PairRow, rows)
-
-            yield process
-
-
-def caption_inputs(settings: CaptionSettings) -> list[str]:
-    """Hashes of the files that shape captions: for the phase's fingerprint, beside the settings."""
-    library = load_library(settings.templates).library_hash
+def caption_plan(settings: CaptionSettings, models: Sequence[ModelSettings]) -> CaptionPlan:
+    """How captions are drawn. models: those that write. Raises TemplateError, PromptError."""
+    library = settings.library()
+    shaped_by: dict[str, Any]
     if settings.captioner == "endpoint":
-        return [library, load_prompt(settings.prompt).id]
-    return [library, load_colour_terms().id, STAND_IN_MODEL_ID]
-
-
-def caption_row(row: dict[str, Any], captioner: Captioner, settings: CaptionSettings) -> PairRow:
-    """Caption one person; nothing is raised, a row that fails says why. A reason that it comes with stays."""
-    started = time.monotonic()
-    key = PersonKey(row["unit"], row["row"], row["person"])
-    captions: list[Caption] = []
-    reason, error = Reason(row["reason"]) if row.get("reason") else None, row.get("error")
-    try:
-        captions = [] if reason else _captions(read_person(key, row), captioner, settings)
-        if captions and all(c.text is None for c in captions):
-            reason, error = captions[0].reason, captions[0].error
-    except CropError as problem:
-        reason, error = Reason.DECODE_FAILED, str(problem)
-    except Exception as problem:  # one bad row must not take its unit down
-        reason, error = Reason.CRASHED, f"{type(problem).__name__}: {' '.join(str(problem).split())}"
-    return PairRow(
-        unit=key.unit,
-        row=key.row,
-        person=key.person,
-        status=status_of(reason),
-        reason=reason,
-        error=error,
-        captions=captions,
-        seconds=time.monotonic() - started,
+        shaped_by = {
+            "prompt": load_prompt(settings.prompt, PROMPT_SLOT).id,
+            "sampling": settings.sampling.result_settings(),
+            "picture": settings.picture.result_settings(),
+        }
+        writers = [Writer(model.name, model.revision, model.weight) for model in models]
+        return CaptionPlan(settings.seed, settings.captions_per_person, writers, library.templates, shaped_by)
+    shaped_by = {
+        "library": library.library_hash,
+        "terms": load_colour_terms().id,
+        "keypoint_min": settings.keypoint_min,
+        "share_min": settings.share_min,
+        "seed": settings.seed,
+    }
+    return CaptionPlan(
+        settings.seed, settings.captions_per_person, [Writer(STAND_IN_MODEL_ID)], (), shaped_by
     )
 
 
-def caption_seed(seed: int, key: CaptionKey) -> int:
-    """The sampling seed of one caption, 31 bits, from the recipe's seed and the caption's key."""
-    return int.from_bytes(hashlib.sha256(f"{seed}/{key}".encode()).digest()[:4]) >> 1
-
-
-def _captions(person: Person, captioner: Captioner, settings: CaptionSettings) -> list[Caption]:
-    sight = captioner.look(person)
-    templates = {t.id: t for t in sight.templates}
-    drawn = choose(templates, f"{settings.seed}/{person.key}", settings.captions_per_person)
-    captions = []
-    for slot in range(settings.captions_per_person):
-        seed = caption_seed(
-            settings.seed, CaptionKey(person.key.unit, person.key.row, person.key.person, slot)
+def open_captioner(settings: CaptionSettings, models: Mapping[str, Mllm], plan: CaptionPlan) -> Captioner:
+    """The captioner of the settings; models: by name, open."""
+    if settings.captioner == "endpoint":
+        return EndpointCaptioner(
+            plan, load_prompt(settings.prompt, PROMPT_SLOT), settings.sampling, settings.picture, models
         )
-        template = templates[drawn[slot]] if slot < len(drawn) else None
-        text, reason, error = _write(sight, template, seed)
-        captions.append(
-            Caption(
-                slot=slot,
-                text=text,
-                reason=reason,
-                error=error,
-                model_id=captioner.model_id,
-                prompt_id=captioner.prompt_id,
-                template_id=template.id if template else "",
-                seed=seed,
-            )
+    terms = load_colour_terms()
+    return AttributesStandIn(
+        settings.library(), terms, settings.keypoint_min, settings.share_min, settings.seed
+    )
+
+
+@dataclass(frozen=True)
+class Written:
+    """A caption, what asking for it took, and whether its model could be talked to at all."""
+
+    caption: Caption
+    requests: int = 0
+    tokens: int = 0
+    reached: bool = True
+
+
+@dataclass(frozen=True)
+class CaptionWriter:
+    """Writes captions one by one: asks, looks at the answer, asks again with another seed and template."""
+
+    settings: CaptionSettings
+    captioner: Captioner
+    check: Check
+
+    async def write(self, person: Person, planned: PlannedCaption, siblings: Sequence[str]) -> Written:
+        """One caption, whatever comes: nothing but a bug is raised. siblings: the person's other captions."""
+        started, requests, tokens = time.monotonic(), 0, 0
+        taken: list[str] = []
+        draft: Draft | None = None
+        problem: Finding | None = None
+        for attempt in range(self.settings.attempts):
+            requests += 1
+            try:
+                next_draft = await self.captioner.write(person, planned, attempt, taken)
+            except UnreachableError as error:
+                problem = Finding(Reason.ENDPOINT_UNREACHABLE, str(error))
+                break
+            except MllmError as error:
+                draft, problem = None, Finding(Reason.CAPTION_FAILED, str(error))
+                continue
+            if next_draft is None:
+                problem = problem or Finding(Reason.CAPTION_EMPTY, "no template left that could be filled")
+                break
+            draft = next_draft
+            taken.append(draft.template_id)
+            requests += draft.answer.attempts - 1 if draft.answer else 0
+            tokens += _tokens(draft)
+            problem = self.check(draft.text, siblings)
+            if problem is None:
+                break
+        caption = replace(
+            self._caption(planned, draft, problem), attempts=requests, seconds=time.monotonic() - started
         )
-    return captions
+        reached = problem is None or problem.reason != Reason.ENDPOINT_UNREACHABLE
+        return Written(caption, requests, tokens, reached)
+
+    def again(self, caption: Mapping[str, Any], siblings: Sequence[str]) -> Caption | None:
+        """A caption of an earlier run as it stands today; None if it counted then and does no longer."""
+        problem = self.check(caption["text"], siblings) if caption["text"] is not None else None
+        if problem and caption["reason"] is None:
+            return None
+        reason = problem.reason if problem else None if caption["text"] is not None else caption["reason"]
+        return Caption(**{**caption, "reason": reason, "error": problem.detail if problem else None})
+
+    def _caption(self, planned: PlannedCaption, draft: Draft | None, problem: Finding | None) -> Caption:
+        answer = draft.answer if draft else None
+        template = draft.template_id if draft else planned.template.id if planned.template else ""
+        return Caption(
+            slot=planned.key.slot,
+            text=draft.text if draft else None,
+            reason=problem.reason if problem else None,
+            error=problem.detail if problem else None,
+            model_id=planned.writer.model_id,
+            model_revision=planned.writer.revision,
+            prompt_id=self.captioner.prompt_id,
+            template_id=template,
+            seed=draft.seed if draft else planned.seed,
+            sampling=json.dumps(self.settings.sampling.result_settings()) if answer else "",
+            caption_id=planned.caption_id,
+            prompt_tokens=answer.prompt_tokens if answer else None,
+            image_tokens=answer.image_tokens if answer else None,
+            completion_tokens=answer.completion_tokens if answer else None,
+        )
 
 
-def _write(
-    sight: Sight, template: Template | None, seed: int
-) -> tuple[str | None, Reason | None, str | None]:
-    if template is None:
-        return None, Reason.CAPTION_EMPTY, "no further template that what was seen can fill"
-    try:
-        text = " ".join(sight.write(template, seed).split())
-    except UnreachableError as error:
-        return None, Reason.ENDPOINT_UNREACHABLE, str(error)
-    except MllmError as error:
-        return None, Reason.CAPTION_FAILED, str(error)
-    return (text, None, None) if text else (None, Reason.CAPTION_EMPTY, "the model answered with nothing")
-
-
-@contextmanager
-def _open_captioner(settings: CaptionSettings) -> Iterator[Captioner]:
-    library = load_library(settings.templates)
-    if settings.captioner == "attributes-stand-in":
-        yield AttributesStandIn(library, load_colour_terms(), settings.keypoint_min, settings.share_min)
-        return
-    assert settings.endpoint is not None  # the settings were validated
-    client = MllmClient(settings.endpoint)
-    try:
-        yield EndpointCaptioner(library, load_prompt(settings.prompt), client, settings.endpoint.model)
-    finally:
-        client.close()
+def _tokens(draft: Draft) -> int:
+    answer = draft.answer
+    return (answer.prompt_tokens or 0) + (answer.completion_tokens or 0) if answer else 0

@@ -90,7 +90,8 @@ def _captions(folder: Place) -> dict[PersonKey, list[str]]:
     for part in listing(folder / "pairs", ".parquet"):
         pairs = read_table(part, filters=pc.field("status") == Status.KEPT.value)
         for row in pairs.to_pylist():
-            captions[_key(row)] = [f"“{c['text']}” ({c['model_id']})" for c in row["captions"] if c["text"]]
+            valid = (c for c in row["captions"] if c["reason"] is None)
+            captions[_key(row)] = [f"“{c['text']}” ({c['model_id']})" for c in valid]
     return captions
 
 

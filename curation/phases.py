@@ -8,11 +8,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from curation.annotate import Annotate
 from curation.buckets import BucketRows, Buckets, note_places, sorted_places
-from curation.caption import CaptionStage, caption_inputs
+from curation.budget import Budget
 from curation.decisions import decide
 from curation.download import Download
 from curation.inputs import UrlList
+from curation.known import Earlier
+from curation.mllm import MllmError
 from curation.pack import FitImages, ShardSink, is_packed, publish_statistics
 from curation.persons import MeasurePersons
 from curation.recipe import CurateRecipe
@@ -20,8 +23,9 @@ from curation.runs import KeptPairs, RunSink, remove_runs, run_units
 from curation.tables import (
     HarvestSink,
     KeptPersons,
+    Need,
     PairSink,
-    UncaptionedPersons,
+    PersonsToAnnotate,
     measurements,
 )
 from pipeline.funnel import Counts, Line, check_accounting
@@ -51,6 +55,8 @@ class PhaseReport:
     done_before: int
     line: Line
     note: str = ""
+    left: int = 0
+    """Units that the budget did not reach; later phases wait for them."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,8 @@ class Curation:
     """Called with phase, units done, units in all, and the counts of the unit that has ended."""
     began: Callable[[str, PhaseFolder, int], None] = lambda *_: None
     """Called as a phase begins, with its folder and how many units it has."""
+    notice: Callable[[str], None] = lambda *_: None
+    """Called with one line before what takes long or costs money."""
 
     def run(self) -> list[PhaseReport]:
         """All phases in order, up to the last that is wanted; what is done already is not done again."""
@@ -76,7 +84,7 @@ class Curation:
         if self.phases <= {"harvest"}:
             return [harvest, decisions]
         annotate = self.annotate(harvest, decisions)
-        if "pack" not in self.phases:
+        if "pack" not in self.phases or annotate.left:
             return [harvest, decisions, annotate]
         return [harvest, decisions, annotate, self.pack(harvest, annotate)]
 
@@ -117,25 +125,43 @@ class Curation:
         return PhaseReport("decide", folder, 1, int(done), line)
 
     def annotate(self, harvest: PhaseReport, decisions: PhaseReport) -> PhaseReport:
-        """Caption every kept person; captions that stand already under the same settings are taken over."""
+        """Judge and caption every kept person; what stands already from earlier runs is taken over."""
         settings = self.recipe.annotate
-        captions = fingerprint(
-            harvest.folder.path.name, settings.result_settings(), *caption_inputs(settings.caption)
+        shared = {"harvest": harvest.folder.path.name, "units_per_unit": settings.units_per_unit}
+        inputs = (
+            *shared.values(),
+            decisions.folder.path.name,
+            settings.result_settings(),
+            *settings.inputs(),
         )
-        folder = self._folder(
-            "annotate", fingerprint(captions, decisions.folder.path.name), captions=captions
-        )
-        source = UncaptionedPersons(
-            KeptPersons(harvest.folder, decisions.folder.path / "decisions.parquet"), self._earlier(folder)
-        )
+        folder = self._folder("annotate", fingerprint(*inputs), **shared)
+        kept = KeptPersons(harvest.folder, decisions.folder.path / "decisions.parquet")
+        source = PersonsToAnnotate(kept, self._earlier(folder), settings)
         units = slice_units(harvest.units, settings.units_per_unit)
-        stages = [Placed(stage=CaptionStage(settings=settings.caption), pool=settings.caption_pool.pool())]
-        done, counts = self._run("annotate", folder, units, source, stages, PairSink(folder, source))
-        line = Line("annotate", "persons", _sum(counts, "pairs"))
-        note = (
-            f"captioned {sum(c['captioned'] for c in counts)}, taken over {sum(c['reused'] for c in counts)}"
+        stages = [Placed(stage=Annotate(settings=settings), pool=settings.caption_pool.pool())]
+        sink = PairSink(folder, kept)
+        todo = self._begin("annotate", folder, units)
+        needs = [(unit, source.need(unit)) for unit in todo]
+        self._announce(needs)
+        budget = Budget(settings.budget, settings.caption.attempts)
+        while chosen := budget.affordable(needs):
+            done = len(units) - len(needs)
+            for counts in self._work("annotate", chosen, done, len(units), source, stages, sink):
+                budget.spend(counts)
+            needs = needs[len(chosen) :]
+        left = {unit.index for unit, _ in needs}
+        made = [unit.index for unit in units if unit.index not in left]
+        totals = [folder.totals(made)] if made else []
+        written, taken_over = (sum(t[name] for t in totals) for name in ("written", "taken_over"))
+        note = f"captions written {written}, taken over {taken_over}"
+        if needs:
+            need = sum((need for _, need in needs), Need())
+            note += f"; the budget ends here: {budget}; {len(needs)} units left, which need {need}"
+        unfinished = f"{len(made)} of {len(units)} units" if needs else ""
+        line = Line("annotate", "persons", _sum(totals, "pairs"), unfinished)
+        return PhaseReport(
+            "annotate", folder, len(units), len(units) - len(todo), line, note, left=len(needs)
         )
-        return PhaseReport("annotate", folder, len(units), done, line, note)
 
     def pack(self, harvest: PhaseReport, annotate: PhaseReport) -> PhaseReport:
         """Shuffle all pairs by seed, split them by source picture, write shards for training."""
@@ -183,42 +209,72 @@ class Curation:
         Those are a list of one, or of none where there are no units: each unit's own would fill the memory.
         shown: what progress calls it, if it is not the whole of its phase.
         """
+        todo = self._begin(phase, folder, units, shown)
+        done = len(units) - len(todo)
+        for _ in self._work(shown or phase, todo, done, len(units), source, stages, sink):
+            pass
+        return done, [folder.totals(unit.index for unit in units)] if units else []
+
+    def _begin(self, phase: str, folder: PhaseFolder, units: Sequence[Unit], shown: str = "") -> list[Unit]:
+        """The units that are not done. Raises PhaseError if there are any and the phase may do no work."""
         finished = set(folder.finished())
         todo = [unit for unit in units if unit.index not in finished]
-        done = len(units) - len(todo)
         if todo and phase not in self.phases:
             raise PhaseError(
                 f"{phase}: {len(todo)} of {len(units)} units are not done; run --phase {phase} first"
             )
         folder.begin()
         self.began(phase, folder, len(units))
-        self.progress(shown or phase, done, len(units))
+        self.progress(shown or phase, len(units) - len(todo), len(units))
+        return todo
+
+    def _work(
+        self,
+        shown: str,
+        todo: Sequence[Unit],
+        done: int,
+        total: int,
+        source: Source,
+        stages: Sequence[Placed],
+        sink: Sink,
+    ) -> Iterator[Mapping[str, Any]]:
+        """Run units; yield the counts of each that ends well. Raises PhaseError at the end if some failed."""
         failed, first = 0, ""
         for number, status in enumerate(self.run_units(todo, source, stages, sink) if todo else (), start=1):
             if status.error:
                 failed, first = failed + 1, first or f"unit {status.unit}: {status.error.strip()}"
-            self.progress(shown or phase, done + number - failed, len(units), status.counts or None)
+            self.progress(shown, done + number - failed, total, status.counts or None)
+            if not status.error:
+                yield status.counts
         if failed:
-            error = PhaseError(
-                f"{phase}: {failed} of {len(units)} units failed, first {first.splitlines()[-1]}"
-            )
+            error = PhaseError(f"{shown}: {failed} of {total} units failed, first {first.splitlines()[-1]}")
             error.add_note(first)
             raise error
-        return done, [folder.totals(unit.index for unit in units)] if units else []
 
-    def _earlier(self, folder: PhaseFolder) -> tuple[PhaseFolder, ...]:
-        """Annotate folders of other decisions whose captions were made in the same way."""
+    def _announce(self, needs: Sequence[tuple[Unit, Need]]) -> None:
+        """Say what will be asked for, and see before anything is asked that the models answer."""
+        need = sum((need for _, need in needs), Need())
+        if not need:
+            return
+        self.notice(f"annotate: {need} to make in {len(needs)} units")
+        try:
+            self.recipe.annotate.check_models()
+        except MllmError as error:
+            raise PhaseError(f"annotate: {error}") from None
+
+    def _earlier(self, folder: PhaseFolder) -> Earlier:
+        """Other annotate folders on the same harvest, in the same units."""
         found = []
         for path in folders(self.out):
             if not path.name.startswith("annotate-") or path == folder.path:
                 continue
             if (path / "phase.json").is_file():
                 trace = read_json(path / "phase.json")
-                if trace.get("captions") == folder.trace["captions"]:
+                if all(trace.get(name) == folder.trace[name] for name in ("harvest", "units_per_unit")):
                     found.append(PhaseFolder(path, trace))
-        return tuple(found)
+        return Earlier(tuple(found))
 
-    def _folder(self, phase: str, fingerprint: str, **inputs: str) -> PhaseFolder:
+    def _folder(self, phase: str, fingerprint: str, **inputs: object) -> PhaseFolder:
         return PhaseFolder(self.out / f"{phase}-{fingerprint}", {**self.trace, **inputs})
 
     def _harvest_fingerprint(self) -> str:
@@ -235,5 +291,5 @@ def _persons(harvest: PhaseReport) -> int:
     return sum(marker["counts"]["persons"] for marker in harvest.folder.markers(range(harvest.units)))
 
 
-def _sum(counts: list[Mapping[str, Any]], table: str) -> Counts:
+def _sum(counts: Sequence[Mapping[str, Any]], table: str) -> Counts:
     return sum((Counts.from_json(unit[table]) for unit in counts), Counts())

@@ -4,7 +4,8 @@ from typing import Self
 
 from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 
-from curation.caption import CaptionSettings
+from curation.annotate import AnnotateSettings
+from curation.budget import BudgetSettings
 from curation.dedup import DedupSettings
 from curation.download import DownloadSettings
 from curation.gates import GateLimits, looser_than
@@ -53,17 +54,17 @@ class HarvestRecipe(Section):
     """Workers that measure."""
 
 
-class AnnotateRecipe(Section):
+class AnnotateRecipe(AnnotateSettings):
     """From kept persons to captions."""
 
     units_per_unit: PositiveInt = 4
     """Harvest units in an annotate unit."""
     max_failed_share: float = Field(default=0.05, ge=0, le=1, json_schema_extra={"operational": True})
     """Share of the persons that may fail; above it the command ends with exit code 3."""
-    caption: CaptionSettings
-    """How captions are made."""
+    budget: BudgetSettings = operational(BudgetSettings())
+    """What a run may ask of models before it ends."""
     caption_pool: PoolSettings = operational(PoolSettings(cpus=1.0))
-    """Workers that caption, or that ask the endpoint."""
+    """Workers that caption, or that ask the endpoints."""
 
 
 class CurateRecipe(Section):

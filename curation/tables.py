@@ -1,15 +1,24 @@
 """What the phases read and publish: the sources and sinks of harvest and annotate."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curation.known import Earlier, Known, PersonPlan, known, known_columns
 from pipeline.funnel import Counts
 from pipeline.reasons import Status
-from pipeline.records import PERSON_KEY, PERSON_ORDER, PairRow, PersonRow, UrlRow, arrow_schema
+from pipeline.records import (
+    PERSON_KEY,
+    PERSON_ORDER,
+    PairRow,
+    PersonKey,
+    PersonRow,
+    UrlRow,
+    arrow_schema,
+)
 from pipeline.storage import Place, read_ahead, read_table
 from pipeline.units import PhaseFolder, Unit
 
@@ -44,13 +53,15 @@ class KeptPersons:
     decisions: Place
     """The file of decisions."""
 
-    def read(self, unit: Unit) -> pa.Table:
-        """Rows of `persons`, pixels included, in the order of their keys."""
-        kept, schema = self.keys(unit), arrow_schema(PersonRow)
-        tables = [schema.empty_table()]
+    def read(self, unit: Unit, columns: Sequence[str] | None = None) -> pa.Table:
+        """Rows of `persons` in the order of their keys: all columns, pixels too, or some of them."""
+        schema = arrow_schema(PersonRow)
+        if columns:
+            schema = pa.schema([schema.field(name) for name in columns])
+        kept, tables = self.keys(unit), [schema.empty_table()]
         for index in pc.unique(kept["unit"]).to_pylist():
             for part in self.harvest.parts("persons", index):
-                tables.append(_select(read_table(part).cast(schema), kept, "left semi"))
+                tables.append(_select(read_table(part, columns=columns).cast(schema), kept, "left semi"))
         return pa.concat_tables(tables)
 
     def keys(self, unit: Unit) -> pa.Table:
@@ -61,44 +72,83 @@ class KeptPersons:
 
 
 @dataclass(frozen=True)
-class UncaptionedPersons:
-    """Kept persons without the captions that an earlier run with the same caption settings has made."""
+class Need:
+    """What a unit has to ask models for: verdicts, and captions if the judge keeps everybody."""
+
+    verdicts: int = 0
+    captions: int = 0
+
+    def __add__(self, other: "Need") -> "Need":
+        return Need(self.verdicts + other.verdicts, self.captions + other.captions)
+
+    def __bool__(self) -> bool:
+        return bool(self.verdicts or self.captions)
+
+    def __str__(self) -> str:
+        return f"{self.verdicts} verdicts and {self.captions} captions"
+
+
+class Planner(Protocol):
+    """Settings that know how persons are annotated."""
+
+    def plan(self) -> Callable[[PersonKey, str], PersonPlan]:
+        """From a person's key and crop_sha256 to what is wanted; files are read once."""
+        ...
+
+
+@dataclass(frozen=True)
+class PersonsToAnnotate:
+    """Kept persons, each with what earlier runs know of them that is still wanted."""
 
     kept: KeptPersons
-    earlier: tuple[PhaseFolder, ...]
+    earlier: Earlier
+    planner: Planner
 
     def read(self, unit: Unit) -> pa.Table:
-        """Rows of `persons` that still need captions."""
-        return _select(self.kept.read(unit), self.reused(unit).select(PERSON_KEY), "left anti")
+        """Rows of `persons` with the columns `verdict` and `captions` of `pairs`.
 
-    def reused(self, unit: Unit) -> pa.Table:
-        """Rows of `pairs` that are taken over."""
-        schema, wanted = arrow_schema(PairRow), self.kept.keys(unit)
-        found = schema.empty_table()
-        for folder in self.earlier:
-            for part in folder.parts("pairs", unit.index):
-                pairs = read_table(part, filters=pc.field("status") == Status.KEPT.value).cast(schema)
-                new = _select(_select(pairs, wanted, "left semi"), found.select(PERSON_KEY), "left anti")
-                found = pa.concat_tables([found, new])
-        return found
+        Pixels are read where one of them is still to be looked at.
+        """
+        light = self.kept.read(unit, columns=[n for n in arrow_schema(PersonRow).names if n != "crop"])
+        plans, known_of = self._known(unit, light)
+        if any(any(known.missing(plan)) for plan, known in zip(plans, known_of, strict=True)):
+            return known_columns(self.kept.read(unit), known_of)
+        schema = arrow_schema(PersonRow)
+        crops = pa.nulls(light.num_rows, schema.field("crop").type)
+        return known_columns(light.append_column("crop", crops).select(schema.names).cast(schema), known_of)
+
+    def need(self, unit: Unit) -> Need:
+        """What is missing in a unit; no pixels are read."""
+        plans, known_of = self._known(unit, self.kept.read(unit, columns=[*PERSON_KEY, "crop_sha256"]))
+        missing = [known.missing(plan) for plan, known in zip(plans, known_of, strict=True)]
+        return sum((Need(*counts) for counts in missing), Need())
+
+    def _known(self, unit: Unit, persons: pa.Table) -> tuple[list[PersonPlan], list[Known]]:
+        plan, earlier = self.planner.plan(), self.earlier.rows(unit)
+        rows = persons.select([*PERSON_KEY, "crop_sha256"]).to_pylist()
+        keys = [PersonKey(row["unit"], row["row"], row["person"]) for row in rows]
+        plans = [plan(key, row["crop_sha256"]) for key, row in zip(keys, rows, strict=True)]
+        return plans, [known(p, earlier.get(key, ())) for key, p in zip(keys, plans, strict=True)]
 
 
 @dataclass(frozen=True)
 class PairSink:
-    """Publishes an annotate unit: `pairs`, one row for every kept person, made now or taken over."""
+    """Publishes an annotate unit: `pairs`, one row for every kept person."""
 
     folder: PhaseFolder
-    source: UncaptionedPersons
+    kept: KeptPersons
 
     def publish(self, unit: Unit, rows: pa.Table) -> Mapping[str, Any]:
-        """rows: `pairs` of the persons that the source gave out."""
-        reused = self.source.reused(unit)
-        pairs = _sorted(pa.concat_tables([rows.cast(arrow_schema(PairRow)), reused]))
-        expected = self.source.kept.keys(unit).num_rows
+        """rows: `pairs` of the unit's persons."""
+        pairs = _sorted(rows.cast(arrow_schema(PairRow)))
+        captions = sum(map(len, pairs["captions"].to_pylist()))
+        written = pc.sum(pairs["written"]).as_py() or 0
         counts = {
-            "pairs": Counts.of(expected, pairs["reason"].to_pylist()).to_json(),
-            "captioned": rows.num_rows,
-            "reused": reused.num_rows,
+            "pairs": Counts.of(self.kept.keys(unit).num_rows, pairs["reason"].to_pylist()).to_json(),
+            "written": written,
+            "taken_over": captions - written,
+            "requests": pc.sum(pairs["requests"]).as_py() or 0,
+            "tokens": pc.sum(pairs["tokens"]).as_py() or 0,
         }
         self.folder.publish_unit(unit, {"pairs": pairs}, counts)
         return counts

@@ -84,13 +84,15 @@ class Line:
 def check_accounting(lines: Sequence[Line]) -> None:
     """Raise AccountingError for a line whose rows in are not kept + rejected + failed.
 
-    A line that counts the same rows as the one before it (persons after persons) must take in what that kept.
+    A line that counts the same rows as the one before it (persons after persons) must take in what that kept,
+    unless it is unfinished.
     """
     for before, line in zip([None, *lines], lines, strict=False):
         name, counts = f"{line.phase}: {line.counts.rows_in} {line.rows} came in", line.counts
         if counts.rows_in != counts.accounted:
             raise AccountingError(f"{name}, {counts.accounted} are accounted for")
-        if before and before.rows == line.rows and before.counts.kept != counts.rows_in:
+        follows = before and before.rows == line.rows and not line.unfinished
+        if before and follows and before.counts.kept != counts.rows_in:
             raise AccountingError(f"{name}, {before.phase} kept {before.counts.kept}")
 
 

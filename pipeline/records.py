@@ -8,6 +8,7 @@ import dataclasses
 import hashlib
 import json
 import types
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
@@ -16,7 +17,7 @@ import pyarrow as pa
 
 from pipeline.reasons import Reason, Status
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 I32 = Annotated[int, pa.int32()]
 I64 = Annotated[int, pa.int64()]
@@ -136,17 +137,45 @@ class DecisionRow:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What the judge says of a person: measured, not yet decided (curation/judge.py)."""
+
+    letter: str
+    """The likeliest one."""
+    scores: list[F32]
+    """Probability of each letter, in their order; they sum to 1."""
+    model_id: str
+    prompt_id: str
+    verdict_id: str = ""
+    """Hash of all that shapes a verdict, the crop included: equal ids, equal questions."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Caption:
-    """One caption slot: the text with its provenance, or the reason why there is none."""
+    """One caption slot: the text with its provenance, or the reason why it does not count.
+
+    A text that was judged to be no caption stays beside its reason; without a reason the text counts.
+    """
 
     slot: I32
     text: str | None
     reason: Reason | None = None
     error: str | None = field(default=None, metadata=VOLATILE)
     model_id: str
+    model_revision: str = ""
     prompt_id: str
     template_id: str
     seed: I64
+    sampling: str = ""
+    """Settings of the sampling, a JSON object; empty for a captioner that does not sample."""
+    caption_id: str = ""
+    """Hash of all that shapes a caption, the crop included (curation/caption_plan.py)."""
+    prompt_tokens: I32 | None = None
+    image_tokens: I32 | None = None
+    completion_tokens: I32 | None = None
+    attempts: I32 = field(default=0, metadata=VOLATILE)
+    """Requests that were made for it, failed ones included."""
+    seconds: F32 | None = field(default=None, metadata=VOLATILE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,8 +188,15 @@ class PairRow:
     status: Status
     reason: Reason | None = None
     error: str | None = field(default=None, metadata=VOLATILE)
+    verdict: Verdict | None = None
     captions: list[Caption]
     seconds: F32 | None = field(default=None, metadata=VOLATILE)
+    written: I32 = field(default=0, metadata=VOLATILE)
+    """Captions that this run wrote or tried to; the others were taken over from an earlier one."""
+    requests: I32 = field(default=0, metadata=VOLATILE)
+    """What this run asked models for this person."""
+    tokens: I64 = field(default=0, metadata=VOLATILE)
+    """Tokens in and out of those requests, as far as the endpoints report them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,10 +239,16 @@ def volatile_columns(schema: pa.Schema) -> list[str]:
 
 def content_hash(table: pa.Table) -> str:
     """Hash of a table's rows in their order, volatile fields left out: equal for two runs of one recipe."""
-    digest, fields = hashlib.sha256(), pa.struct(list(table.schema))
-    for row in table.to_pylist():
-        digest.update(json.dumps(_stable(row, fields), sort_keys=True, default=_bytes_hash).encode())
+    digest = hashlib.sha256()
+    for row in stable_rows(table):
+        digest.update(json.dumps(row, sort_keys=True, default=_bytes_hash).encode())
     return digest.hexdigest()
+
+
+def stable_rows(table: pa.Table) -> Iterator[dict[str, Any]]:
+    """A table's rows without what two equal runs may disagree on, however deep it stands."""
+    fields = pa.struct(list(table.schema))
+    return (_stable(row, fields) for row in table.to_pylist())
 
 
 def to_table(record: type[Any], rows: list[Any]) -> pa.Table:

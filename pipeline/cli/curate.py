@@ -1,5 +1,7 @@
 """`webperson curate`: URLs to shards."""
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -45,18 +47,37 @@ def curate(
     ] = None,
     sample: Annotated[int | None, typer.Option(min=1, help="Only so many rows, drawn by the seed.")] = None,
     address: Address = None,
+    recaption: Annotated[
+        str | None,
+        typer.Option(
+            help="Write anew what this table of scores finds worst: Parquet, a row for each caption."
+        ),
+    ] = None,
+    worst: Annotated[str, typer.Option(help="How many of its captions: a share, such as 5%.")] = "5%",
     overrides: Overrides = None,
 ) -> None:
     """Harvest, annotate and pack: from a list of URLs to training shards. Run it again to go on."""
     require_curation("curate")
     console = Console()
     phases = frozenset(str(name) for name in phase or Phase)
-    place, settings = output_place(out), read_recipe(recipe, overrides or [])
+    overrides = [*(overrides or []), *([recaption_override(recaption, worst)] if recaption else [])]
+    place, settings = output_place(out), read_recipe(recipe, overrides)
     url_list = read_list(settings, urls, place, limit, sample)
     with show_progress(console) as progress:
-        reports = run_curation(settings, url_list, place, phases, address, progress)
+        reports = run_curation(
+            settings,
+            url_list,
+            place,
+            phases,
+            address,
+            progress,
+            lambda line: console.print(line, highlight=False, soft_wrap=True),
+        )
     print_curation(reports, console)
     console.print(f"report: {write_report(place)}", highlight=False, soft_wrap=True)
+    if reports[-1].left:
+        console.print("The budget is spent; the same command goes on from here.", soft_wrap=True)
+        return
     over = over_budget([report.line for report in reports], settings.largest_failed_shares())
     for line in over:
         console.print(
@@ -71,20 +92,41 @@ def curate(
 
 def read_recipe(name: str, overrides: list[str]) -> "CurateRecipe":
     """The recipe, with the files that it names read once. Raises RecipeError, UsageError."""
-    from curation.caption import caption_inputs
-    from curation.captioners import PromptError
     from curation.dedup import EmbeddingError
+    from curation.exemplars import ExemplarError
+    from curation.prompts import PromptError
+    from curation.recaption import ScoresError
     from curation.recipe import CurateRecipe
     from curation.takedown import TakedownError
 
     recipe = load_recipe(CurateRecipe, name, overrides, others=TRAINING_SECTIONS)
     try:
-        caption_inputs(recipe.annotate.caption)
+        recipe.annotate.inputs()
         recipe.dedup.inputs()
         recipe.takedown.load()
-    except (EmbeddingError, PromptError, TakedownError, TemplateError) as error:
+    except (
+        EmbeddingError,
+        ExemplarError,
+        PromptError,
+        ScoresError,
+        TakedownError,
+        TemplateError,
+    ) as error:
         raise UsageError(str(error)) from None
     return recipe
+
+
+def recaption_override(scores: str, worst: str) -> str:
+    """`--recaption` and `--worst` as the setting that they stand for. Raises UsageError."""
+    text = worst.strip()
+    try:
+        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        share = 0.0
+    if not 0 < share <= 1:
+        raise UsageError(f"--worst {worst}: expected a share such as 5% or 0.05")
+    where = scores if "://" in scores else str(Path(scores).absolute())
+    return f"annotate.caption.recaption={json.dumps([{'scores': where, 'worst': share}])}"
 
 
 def read_list(
@@ -111,8 +153,12 @@ def run_curation(
     phases: frozenset[str],
     address: str | None,
     progress: ShowProgress,
+    notice: Callable[[str], None] = lambda *_: None,
 ) -> list["PhaseReport"]:
-    """Run the phases into `out`, and note which of its folders are current."""
+    """Run the phases into `out`, and note which of its folders are current.
+
+    notice: called with one line before what takes long or costs money.
+    """
     from curation.phases import Curation
     from pipeline.runner import Cluster, RayMetrics, pool_cpus
 
@@ -128,7 +174,15 @@ def run_curation(
 
         observers = together(lock, progress, log, RayMetrics())
         curation = Curation(
-            recipe, trace(recipe), urls, out, cluster.run_units, phases, observers, note_phases(out)
+            recipe,
+            trace(recipe),
+            urls,
+            out,
+            cluster.run_units,
+            phases,
+            observers,
+            began=note_phases(out),
+            notice=notice,
         )
         reports = curation.run()
         check_lock()

@@ -48,7 +48,15 @@ def publish_run(out: Place, reports: Sequence["PhaseReport"]) -> None:
     lines = [report.line for report in reports]
     check_accounting(lines)
     folders = {report.phase: report.folder.path.name for report in reports}
-    funnel = [{"phase": line.phase, "rows": line.rows, "counts": line.counts.to_json()} for line in lines]
+    funnel = [
+        {
+            "phase": line.phase,
+            "rows": line.rows,
+            "counts": line.counts.to_json(),
+            "unfinished": line.unfinished,
+        }
+        for line in lines
+    ]
     notes = [f"{report.phase}: {report.note}." for report in reports if report.note]
     trace = reports[0].folder.trace
     publish_json(out / RUN, {"phases": folders, "funnel": funnel, "notes": notes, "trace": trace})

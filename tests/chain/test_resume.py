@@ -115,7 +115,7 @@ def test_a_tighter_gate_rewrites_decisions_and_runs_no_model(killed: Killed, tmp
         lost = sum(
             reason is not None for reason in table(killed.out, "annotate", "pairs")["reason"].to_pylist()
         )
-        assert f"(captioned {lost}, taken over {new.count(None) - lost})" in tighter.output
+        assert f"(captions written {2 * lost}, taken over {2 * (new.count(None) - lost)})" in tighter.output
         assert killed.web.requests() == before
         assert new.count(Reason.LOW_SCORE) > old.count(Reason.LOW_SCORE)
         assert 0 < new.count(None) < old.count(None)

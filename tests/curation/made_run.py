@@ -18,7 +18,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from PIL import Image
 
-from curation.caption import CaptionStage
+from curation.annotate import Annotate
 from curation.detectors import Person
 from curation.download import Download
 from curation.inputs import UrlList
@@ -27,7 +27,7 @@ from curation.phases import Curation, PhaseReport
 from curation.recipe import CurateRecipe
 from pipeline.reasons import Reason
 from pipeline.recipe import parse_recipe, trace
-from pipeline.records import volatile_columns
+from pipeline.records import stable_rows
 from pipeline.stage import Placed, Process, Sink, Source, Stage
 from pipeline.storage import listing, read_table
 from pipeline.units import PhaseFolder, Unit
@@ -128,17 +128,22 @@ class InProcess:
                 if self.fails(unit, sink):
                     yield Status(unit.index, "RuntimeError: told to fail")
                     continue
-                self._run(unit, source, opened, sink)
-                yield Status(unit.index, None)
+                yield Status(unit.index, None, self._run(unit, source, opened, sink))
 
-    def _run(self, unit: Unit, source: Source, opened: list[tuple[Stage, Process]], sink: Sink) -> None:
+    def _run(
+        self, unit: Unit, source: Source, opened: list[tuple[Stage, Process]], sink: Sink
+    ) -> Mapping[str, Any]:
         rows = source.read(unit)
         for stage, process in opened:
-            if isinstance(stage, CaptionStage):
-                self.captioned += keys(rows)
+            if isinstance(stage, Annotate):
+                known = rows["captions"].to_pylist()
+                self.captioned += [
+                    key for key, captions in zip(keys(rows), known, strict=True) if not captions
+                ]
             rows = process(rows)
-        sink.publish(unit, rows)
+        counts = sink.publish(unit, rows)
         self.ran.append((type(sink).__name__, unit.index))
+        return counts
 
 
 @dataclass(frozen=True)
@@ -183,9 +188,9 @@ def keys(rows: pa.Table) -> list[tuple[int, int, int]]:
 
 
 def table(folder: PhaseFolder, name: str, units: int) -> pa.Table:
-    """A whole table of a phase, without the columns in which equal runs may differ."""
+    """A whole table of a phase, without what equal runs may differ in."""
     rows = pa.concat_tables(read_table(p) for unit in range(units) for p in folder.parts(name, unit))
-    return rows.drop_columns(volatile_columns(rows.schema))
+    return pa.Table.from_pylist(list(stable_rows(rows))) if rows.num_rows else rows
 
 
 def final_rows(reports: dict[str, PhaseReport]) -> dict[str, list[dict[str, Any]]]:

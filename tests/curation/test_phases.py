@@ -165,7 +165,7 @@ def test_tighter_gates_rewrite_decisions_and_take_all_captions_over(
     assert reports["harvest"].folder.path == done / whole["harvest"].folder.path.name
     assert reports["decide"].folder.path.name != whole["decide"].folder.path.name
     assert counts(reports)["decide"].rejected["low_score"] == 4
-    assert reports["annotate"].note == "captioned 0, taken over 8"
+    assert reports["annotate"].note == "captions written 0, taken over 16"
     assert tight.captioned == []
     kept = {(row["unit"], row["row"], row["person"]) for row in final_rows(reports)["pairs"]}
     old = final_rows(whole)["pairs"]
@@ -177,7 +177,7 @@ def test_looser_gates_caption_only_the_new_persons(tmp_path: Path) -> None:
     loose = InProcess()
     reports = run(tmp_path, loose, settings=recipe(gates=LOOSE))
     assert reports["harvest"].done_before == reports["harvest"].units
-    assert reports["annotate"].note == "captioned 3, taken over 8"
+    assert reports["annotate"].note == "captions written 6, taken over 16"
     assert {person for _, _, person in loose.captioned} == {1}
     fresh = run(tmp_path / "fresh", settings=recipe(gates=LOOSE))
     assert final_rows(reports) == final_rows(fresh)
@@ -195,7 +195,7 @@ def test_captions_of_an_unfinished_run_are_taken_over(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, InProcess(stop_after=5))  # four units of harvest, one of annotate
     reports = run(tmp_path, settings=recipe(gates=TIGHT))
-    captioned, taken_over = (int(part.split()[-1]) for part in reports["annotate"].note.split(","))
+    captioned, taken_over = (int(part.split()[-1]) // 2 for part in reports["annotate"].note.split(","))
     assert captioned > 0
     assert taken_over > 0
     assert captioned + taken_over == 8
@@ -227,12 +227,12 @@ def test_a_changed_setting_redoes_what_depends_on_it_and_no_more(
 def test_changed_captions_are_all_made_anew(done: Path) -> None:
     again = InProcess()
     reports = run(done, again, settings=recipe(annotate={"caption": {"seed": 1}}))
-    assert reports["annotate"].note == "captioned 11, taken over 0"
+    assert reports["annotate"].note == "captions written 22, taken over 0"
 
 
 def test_captions_of_another_harvest_are_not_taken_over(done: Path) -> None:
     reports = run(done, settings=recipe(harvest={"persons": {"jpeg_quality": 80}}))
-    assert reports["annotate"].note == "captioned 11, taken over 0"
+    assert reports["annotate"].note == "captions written 22, taken over 0"
 
 
 def test_another_list_is_another_harvest(done: Path) -> None:
@@ -363,7 +363,7 @@ def test_a_failed_caption_is_counted_and_the_person_is_not_packed(
             raise RuntimeError("boom")
         return read_person(key, row)
 
-    monkeypatch.setattr("curation.caption.read_person", fails_for_second_persons)
+    monkeypatch.setattr("curation.annotate.read_person", fails_for_second_persons)
     reports = run(tmp_path)
     check_accounting([report.line for report in reports.values()])
     assert counts(reports)["annotate"] == Counts(11, 8, {}, {"crashed": 3})
@@ -433,10 +433,10 @@ def test_failed_captions_are_not_taken_over(tmp_path: Path, monkeypatch: pytest.
         raise RuntimeError("boom")
 
     with monkeypatch.context() as patch:
-        patch.setattr("curation.caption.read_person", fails)
+        patch.setattr("curation.annotate.read_person", fails)
         run(tmp_path)
     reports = run(tmp_path, settings=recipe(gates=TIGHT))
-    assert reports["annotate"].note == "captioned 8, taken over 0"
+    assert reports["annotate"].note == "captions written 16, taken over 0"
 
 
 def test_decisions_that_do_not_add_up_are_not_done(tmp_path: Path) -> None:

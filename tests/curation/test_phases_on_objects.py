@@ -107,7 +107,7 @@ def test_what_was_damaged_is_done_again_and_nothing_else(
 def test_captions_of_other_decisions_are_taken_over(on_objects: Curation) -> None:
     on_objects.run()
     tight = dataclasses.replace(on_objects, recipe=recipe(gates={"score_min": 0.9}))
-    assert by_phase(tight.run())["annotate"].note == "captioned 0, taken over 8"
+    assert by_phase(tight.run())["annotate"].note == "captions written 0, taken over 16"
 
 
 def test_the_run_is_noted_and_its_report_written(on_objects: Curation, out: ObjectPath) -> None:

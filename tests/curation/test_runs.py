@@ -134,8 +134,15 @@ def folders(path: Path, persons: int, captions: list[Caption]) -> KeptPairs:
 
 
 def caption(slot: int, text: str | None, reason: Reason | None = None) -> Caption:
-    names = {"model_id": f"m{slot}", "prompt_id": "p", "template_id": f"t{slot}"}
-    return Caption(slot=slot, text=text, reason=reason, seed=0, **names)
+    return Caption(
+        slot=slot,
+        text=text,
+        reason=reason,
+        seed=0,
+        model_id=f"m{slot}",
+        prompt_id="p",
+        template_id=f"t{slot}",
+    )
 
 
 def test_captions_that_failed_are_left_out(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Sources and sinks: what stands in a unit's files, and whom the next phase is given."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,15 +9,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from curation.caption_plan import PlannedCaption, Writer
+from curation.known import Earlier, PersonPlan
 from curation.persons import PersonSettings, measure_rows
-from curation.tables import HarvestSink, KeptPersons, PairSink, UncaptionedPersons, measurements
+from curation.tables import HarvestSink, KeptPersons, Need, PairSink, PersonsToAnnotate, measurements
 from pipeline.reasons import Reason, Status, status_of
 from pipeline.records import (
     Caption,
+    CaptionKey,
     DecisionRow,
     PairRow,
+    PersonKey,
     PersonRow,
     UrlRow,
+    Verdict,
     arrow_schema,
     to_table,
 )
@@ -71,21 +78,54 @@ def kept_persons(harvest: PhaseFolder, kept: list[tuple[int, int, int]]) -> Kept
     return KeptPersons(harvest, path)
 
 
-def pair(key: tuple[int, int, int], text: str | None, reason: Reason | None = None) -> PairRow:
-    caption = Caption(slot=0, text=text, reason=reason, model_id="m", prompt_id="p", template_id="t", seed=1)
+def pair(
+    key: tuple[int, int, int], text: str | None, reason: Reason | None = None, caption_id: str = "c"
+) -> PairRow:
+    caption = Caption(
+        slot=0,
+        text=text,
+        reason=reason,
+        model_id="m",
+        prompt_id="p",
+        template_id="t",
+        seed=1,
+        caption_id=caption_id,
+    )
     return PairRow(
         unit=key[0], row=key[1], person=key[2], status=status_of(reason), reason=reason, captions=[caption]
     )
+
+
+class OneCaption:
+    """Wants one caption of everybody, made in the way `c`, and a verdict where it has an id."""
+
+    def __init__(self, verdict_id: str = "") -> None:
+        self.verdict_id = verdict_id
+
+    def plan(self) -> Callable[[PersonKey, str], PersonPlan]:
+        def person(key: PersonKey, crop_sha256: str) -> PersonPlan:
+            caption_key = CaptionKey(key.unit, key.row, key.person, 0)
+            return PersonPlan(self.verdict_id, [PlannedCaption(caption_key, Writer("m"), None, 1, "c")])
+
+        return person
+
+
+def to_annotate(kept: KeptPersons, *earlier: PhaseFolder, verdict_id: str = "") -> PersonsToAnnotate:
+    return PersonsToAnnotate(kept, Earlier(earlier), OneCaption(verdict_id))
+
+
+def known(rows: pa.Table) -> dict[tuple[int, ...], list[Any]]:
+    """Texts of the captions that each person comes with."""
+    return {
+        key: [caption["text"] for caption in captions]
+        for key, captions in zip(keys(rows), rows["captions"].to_pylist(), strict=True)
+    }
 
 
 def annotated(path: Path, unit: Unit, pairs: list[PairRow]) -> PhaseFolder:
     folder = PhaseFolder(path, TRACE)
     folder.publish_unit(unit, {"pairs": to_table(PairRow, pairs)}, {})
     return folder
-
-
-def texts(pairs: pa.Table) -> dict[tuple[int, ...], Any]:
-    return {key: row[0]["text"] for key, row in zip(keys(pairs), pairs["captions"].to_pylist(), strict=True)}
 
 
 def test_a_harvest_unit_has_a_row_for_each_url_and_each_person(harvest: PhaseFolder) -> None:
@@ -151,20 +191,32 @@ def test_a_range_of_units_gives_its_own_persons_only(harvest: PhaseFolder) -> No
     assert keys(source.read(Unit(9, 9, 1))) == []
 
 
-def test_without_an_earlier_run_everybody_is_uncaptioned(harvest: PhaseFolder) -> None:
-    source = UncaptionedPersons(kept_persons(harvest, PERSONS), ())
-    assert keys(source.read(Unit(0, 0, 3))) == PERSONS
-    assert source.reused(Unit(0, 0, 3)).num_rows == 0
+def test_without_an_earlier_run_nothing_is_known_of_anybody(harvest: PhaseFolder) -> None:
+    source = to_annotate(kept_persons(harvest, PERSONS))
+    assert known(source.read(Unit(0, 0, 3))) == {key: [] for key in PERSONS}
+    assert source.need(Unit(0, 0, 3)) == Need(verdicts=0, captions=5)
 
 
-def test_captions_are_taken_over_for_who_is_still_kept_and_had_one(
+def test_captions_made_in_the_wanted_way_are_known(tmp_path: Path, harvest: PhaseFolder) -> None:
+    pairs = [pair(PERSONS[0], "a"), pair(PERSONS[1], "other prompt", caption_id="d")]
+    source = to_annotate(
+        kept_persons(harvest, PERSONS[:2]), annotated(tmp_path / "one", Unit(0, 0, 3), pairs)
+    )
+    assert known(source.read(Unit(0, 0, 3))) == {PERSONS[0]: ["a"], PERSONS[1]: []}
+    assert source.need(Unit(0, 0, 3)) == Need(captions=1)
+
+
+def test_what_a_model_wrote_stands_whatever_was_found_wrong_with_it(
     tmp_path: Path, harvest: PhaseFolder
 ) -> None:
-    pairs = [pair(PERSONS[0], "a"), pair(PERSONS[1], None, Reason.CAPTION_FAILED), pair(PERSONS[2], "c")]
-    earlier = annotated(tmp_path / "one", Unit(0, 0, 3), pairs)
-    source = UncaptionedPersons(kept_persons(harvest, [PERSONS[0], PERSONS[1], PERSONS[4]]), (earlier,))
-    assert texts(source.reused(Unit(0, 0, 3))) == {PERSONS[0]: "a"}
-    assert keys(source.read(Unit(0, 0, 3))) == [PERSONS[1], PERSONS[4]]
+    pairs = [
+        pair(PERSONS[0], "possibly", Reason.CAPTION_GUESSES),
+        pair(PERSONS[1], None, Reason.ENDPOINT_UNREACHABLE),
+    ]
+    source = to_annotate(
+        kept_persons(harvest, PERSONS[:2]), annotated(tmp_path / "one", Unit(0, 0, 3), pairs)
+    )
+    assert known(source.read(Unit(0, 0, 3))) == {PERSONS[0]: ["possibly"], PERSONS[1]: []}
 
 
 def test_of_several_earlier_runs_the_first_one_wins_and_the_others_fill_up(
@@ -172,43 +224,66 @@ def test_of_several_earlier_runs_the_first_one_wins_and_the_others_fill_up(
 ) -> None:
     one = annotated(tmp_path / "one", Unit(0, 0, 3), [pair(PERSONS[0], "a")])
     two = annotated(tmp_path / "two", Unit(0, 0, 3), [pair(PERSONS[0], "other"), pair(PERSONS[1], "b")])
-    source = UncaptionedPersons(kept_persons(harvest, PERSONS), (one, two))
-    assert texts(source.reused(Unit(0, 0, 3))) == {PERSONS[0]: "a", PERSONS[1]: "b"}
+    rows = to_annotate(kept_persons(harvest, PERSONS[:2]), one, two).read(Unit(0, 0, 3))
+    assert known(rows) == {PERSONS[0]: ["a"], PERSONS[1]: ["b"]}
 
 
 def test_a_unit_that_an_earlier_run_did_not_finish_gives_nothing(
     tmp_path: Path, harvest: PhaseFolder
 ) -> None:
     earlier = annotated(tmp_path / "one", Unit(1, 3, 3), [pair(PERSONS[0], "a")])
-    source = UncaptionedPersons(kept_persons(harvest, PERSONS), (earlier,))
-    assert source.reused(Unit(0, 0, 3)).num_rows == 0
+    assert to_annotate(kept_persons(harvest, PERSONS), earlier).need(Unit(0, 0, 3)) == Need(captions=5)
 
 
-def test_pairs_made_now_and_taken_over_are_published_in_the_order_of_their_keys(
+def test_a_verdict_on_another_question_is_asked_for_again(tmp_path: Path, harvest: PhaseFolder) -> None:
+    verdict = Verdict(letter="A", scores=[1.0] + [0.0] * 9, model_id="m", prompt_id="p", verdict_id="v")
+    judged = [replace(pair(PERSONS[0], "a"), verdict=verdict)]
+    earlier = annotated(tmp_path / "one", Unit(0, 0, 3), judged)
+    kept = kept_persons(harvest, PERSONS[:1])
+    assert to_annotate(kept, earlier, verdict_id="v").need(Unit(0, 0, 3)) == Need()
+    assert to_annotate(kept, earlier, verdict_id="w").need(Unit(0, 0, 3)) == Need(verdicts=1)
+
+
+def test_pixels_are_read_only_where_somebody_is_still_to_be_looked_at(
     tmp_path: Path, harvest: PhaseFolder
 ) -> None:
-    earlier = annotated(tmp_path / "one", Unit(0, 0, 3), [pair(PERSONS[1], "old"), pair(PERSONS[3], "old")])
-    source = UncaptionedPersons(kept_persons(harvest, PERSONS[:4]), (earlier,))
+    earlier = annotated(tmp_path / "one", Unit(0, 0, 3), [pair(key, "a") for key in PERSONS[:4]])
+    known_all = to_annotate(kept_persons(harvest, PERSONS[:4]), earlier).read(Unit(0, 0, 3))
+    one_missing = to_annotate(kept_persons(harvest, PERSONS), earlier).read(Unit(0, 0, 3))
+    assert known_all.schema.equals(one_missing.schema)
+    assert known_all["crop"].null_count == 4
+    assert one_missing["crop"].null_count == 0
+
+
+def test_pairs_are_published_in_the_order_of_their_keys_and_counted(
+    tmp_path: Path, harvest: PhaseFolder
+) -> None:
     folder = PhaseFolder(tmp_path / "new", TRACE)
-    made = [pair(key, "new") for key in keys(source.read(Unit(0, 0, 3)))]
-    counts = PairSink(folder, source).publish(Unit(0, 0, 3), to_table(PairRow, made))
-    assert (counts["captioned"], counts["reused"]) == (2, 2)
-    assert counts["pairs"] == {"rows_in": 4, "kept": 4, "rejected": {}, "failed": {}}
+    made = [
+        replace(pair(key, "new"), written=n % 2, requests=2, tokens=9) for n, key in enumerate(PERSONS[::-1])
+    ]
+    counts = PairSink(folder, kept_persons(harvest, PERSONS)).publish(Unit(0, 0, 3), to_table(PairRow, made))
+    assert counts == {
+        "pairs": {"rows_in": 5, "kept": 5, "rejected": {}, "failed": {}},
+        "written": 2,
+        "taken_over": 3,
+        "requests": 10,
+        "tokens": 45,
+    }
     (pairs,) = (pq.read_table(part) for part in folder.parts("pairs", 0))
-    assert list(texts(pairs).items()) == list(zip(PERSONS, ["new", "old", "new", "old"], strict=False))
+    assert keys(pairs) == PERSONS
 
 
 def test_a_person_whose_pair_was_lost_shows_in_the_counts(tmp_path: Path, harvest: PhaseFolder) -> None:
-    source = UncaptionedPersons(kept_persons(harvest, PERSONS), ())
     made = to_table(PairRow, [pair(key, "new") for key in PERSONS[1:]])
-    counts = PairSink(PhaseFolder(tmp_path / "new", TRACE), source).publish(Unit(0, 0, 3), made)
+    sink = PairSink(PhaseFolder(tmp_path / "new", TRACE), kept_persons(harvest, PERSONS))
+    counts = sink.publish(Unit(0, 0, 3), made)
     assert counts["pairs"]["rows_in"] == 5
     assert counts["pairs"]["kept"] == 4
 
 
 def test_nobody_kept_is_an_empty_file_of_pairs(tmp_path: Path, harvest: PhaseFolder) -> None:
-    source = UncaptionedPersons(kept_persons(harvest, []), ())
     folder = PhaseFolder(tmp_path / "new", TRACE)
-    counts = PairSink(folder, source).publish(Unit(0, 0, 3), to_table(PairRow, []))
+    counts = PairSink(folder, kept_persons(harvest, [])).publish(Unit(0, 0, 3), to_table(PairRow, []))
     assert counts["pairs"]["rows_in"] == 0
     assert [pq.read_table(part).num_rows for part in folder.parts("pairs", 0)] == [0]

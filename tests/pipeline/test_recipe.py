@@ -141,9 +141,7 @@ def test_a_recipe_that_is_not_utf8_is_named(tmp_path: Path) -> None:
 
 
 def test_a_settings_own_check_speaks_without_pydantics_prefix() -> None:
-    with pytest.raises(
-        RecipeError, match=r"^laptop: annotate\.caption: captioner `endpoint` needs the section"
-    ):
+    with pytest.raises(RecipeError, match=r"^laptop: annotate: captioner `endpoint` needs models"):
         load_recipe(
             CurateRecipe,
             "laptop",

@@ -1,0 +1,42 @@
+"""Prompts: instructions for a model, read from YAML and hashed into what it says."""
+
+import hashlib
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import yaml
+
+
+class PromptError(ValueError):
+    """A prompt that cannot be used; one line naming the file."""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """`system` comes before the picture, `user` after it; `id` is the hash of the file."""
+
+    id: str
+    system: str
+    user: str
+
+
+def load_prompt(name: str, slot: str = "") -> Prompt:
+    """Load a prompt by path, or by the name of a packaged one; raises PromptError.
+
+    slot: what `user` must hold exactly once, such as `{template}`.
+    """
+    path = Path(name)
+    source = path if path.is_file() else resources.files("prompts") / f"{name}.yaml"
+    if not source.is_file():
+        raise PromptError(f"{name}: no such prompt")
+    try:
+        text = source.read_text(encoding="utf-8")
+        tree = yaml.safe_load(text)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise PromptError(f"{name}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(tree, dict) or not all(isinstance(tree.get(key), str) for key in ("system", "user")):
+        raise PromptError(f"{name}: a prompt has the texts `system` and `user`")
+    if slot and tree["user"].count(slot) != 1:
+        raise PromptError(f"{name}: user: needs {slot} exactly once")
+    return Prompt(hashlib.sha256(text.encode()).hexdigest()[:12], tree["system"], tree["user"])

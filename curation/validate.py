@@ -1,0 +1,146 @@
+"""Whether what a model wrote is a caption: the first thing that is wrong with it, by name.
+
+Nothing here asks a model. What cannot be told for certain passes: a false alarm costs a request, and at worst
+a good caption (docs/method.md, captions).
+"""
+
+import csv
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from itertools import pairwise
+
+from open_clip.tokenizer import SimpleTokenizer
+from pydantic import Field, PositiveInt
+
+from pipeline.reasons import Reason
+from pipeline.recipe import Section
+
+WORDS = "caption-words.csv"
+CONTEXT_TOKENS = 77
+"""CLIP's text tower reads as many, start and end among them."""
+
+
+class CaptionLimits(Section):
+    """What counts as a caption."""
+
+    words_min: PositiveInt = 5
+    """Fewest words."""
+    words_max: PositiveInt = 90
+    """Most words."""
+    clip_tokens_max: PositiveInt = CONTEXT_TOKENS
+    """Most tokens of CLIP, start and end counted; the text tower cuts off what is behind."""
+    sentences_max: PositiveInt = 4
+    """Most sentences."""
+    sibling_overlap_max: float = Field(default=0.8, ge=0, le=1)
+    """Largest share of word pairs in common with another caption of the person (Jaccard)."""
+    english_share_min: float = Field(default=0.12, ge=0, le=1)
+    """Least share of words that are the commonest little words of English."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is wrong with a text: the reason, and the word or number that shows it."""
+
+    reason: Reason
+    detail: str
+
+
+_WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
+_MARKUP = re.compile(
+    r"[*_#`~<>{}|\\^]|https?://|^\s*(?:[-•–]|\d+[.)])\s|^\s*[\"“'‘].*[\"”'’]\s*$|^\w[\w ]{0,30}:\s"
+)
+_PLACEHOLDER = re.compile(r"[\[\]]")
+_SENTENCE_END = re.compile(r"[.!?](?=\s+[A-Z]|\s*$)")
+_ENGLISH = frozenset(
+    "a an the and with of in on is are his her has wears wearing over at to who he she it".split()  # noqa: SIM905
+)
+_NAME = re.compile(r"(?<=[a-z,;]\s)(?:[A-Z][a-z]+\s){1,2}[A-Z][a-z]+\b")
+_REPEAT_WORDS, _REPEATS = 4, 3
+
+
+class Validator:
+    """The checks, in their order: form, listed words, lengths, language, likeness to others."""
+
+    def __init__(self, limits: CaptionLimits) -> None:
+        self._limits = limits
+        self._tokenizer = SimpleTokenizer()
+        self._words = _load_words()
+
+    def problem(self, text: str, siblings: Sequence[str] = ()) -> Finding | None:
+        """The first thing that is wrong with a text, None for a caption. siblings: the person's others."""
+        checks: tuple[Callable[[], Iterator[Finding]], ...] = (
+            lambda: self._form(text),
+            lambda: self._listed(text),
+            lambda: self._lengths(text),
+            lambda: self._language(text),
+            lambda: self._likeness(text, siblings),
+        )
+        return next((finding for check in checks for finding in check()), None)
+
+    def _form(self, text: str) -> Iterator[Finding]:
+        if not text.strip():
+            yield Finding(Reason.CAPTION_EMPTY, "no text")
+        if found := _PLACEHOLDER.search(text):
+            yield Finding(Reason.CAPTION_PLACEHOLDER, text[max(0, found.start() - 20) : found.end() + 20])
+        if found := _MARKUP.search(text):
+            yield Finding(Reason.CAPTION_MARKUP, found[0].strip()[:20])
+        if emoji := next((c for c in text if ord(c) >= 0x2190 and not c.isalnum()), None):
+            yield Finding(Reason.CAPTION_MARKUP, emoji)
+
+    def _listed(self, text: str) -> Iterator[Finding]:
+        plain = text.replace("’", "'")
+        for reason, pattern in self._words.items():
+            if found := pattern.search(plain):
+                yield Finding(reason, found[0].lower())
+        if found := _NAME.search(text):
+            yield Finding(Reason.CAPTION_NAMES, found[0])
+
+    def _lengths(self, text: str) -> Iterator[Finding]:
+        limits, words = self._limits, len(_WORD.findall(text))
+        if words < limits.words_min:
+            yield Finding(Reason.CAPTION_SHORT, f"{words} words")
+        if words > limits.words_max:
+            yield Finding(Reason.CAPTION_LONG, f"{words} words")
+        tokens = len(self._tokenizer.encode(text)) + 2
+        if tokens > limits.clip_tokens_max:
+            yield Finding(Reason.CAPTION_LONG, f"{tokens} tokens of CLIP")
+        sentences = len(_SENTENCE_END.findall(text)) or 1
+        if sentences > limits.sentences_max:
+            yield Finding(Reason.CAPTION_SENTENCES, f"{sentences} sentences")
+
+    def _language(self, text: str) -> Iterator[Finding]:
+        """Latin letters, and enough of the little words that hardly any English sentence is without."""
+        words = [word.lower() for word in _WORD.findall(text)]
+        foreign = next((c for c in text if c.isalpha() and ord(c) > 0x24F), None)
+        share = sum(word in _ENGLISH for word in words) / len(words)
+        if foreign or share < self._limits.english_share_min:
+            yield Finding(Reason.CAPTION_NOT_ENGLISH, foreign or f"{share:.0%} little words of English")
+
+    def _likeness(self, text: str, siblings: Sequence[str]) -> Iterator[Finding]:
+        words = [word.lower() for word in _WORD.findall(text)]
+        runs = [tuple(words[n : n + _REPEAT_WORDS]) for n in range(len(words) - _REPEAT_WORDS + 1)]
+        for run in runs:
+            if runs.count(run) >= _REPEATS:
+                yield Finding(Reason.CAPTION_REPEATS_ITSELF, " ".join(run))
+        for sibling in siblings:
+            overlap = _overlap(words, [word.lower() for word in _WORD.findall(sibling)])
+            if overlap > self._limits.sibling_overlap_max:
+                yield Finding(Reason.CAPTION_REPEATS_SIBLING, f"{overlap:.0%} of the word pairs in common")
+
+
+def _overlap(one: Sequence[str], other: Sequence[str]) -> float:
+    pairs, others = (set(pairwise(words)) for words in (one, other))
+    return len(pairs & others) / len(pairs | others) if pairs | others else 1.0
+
+
+def _load_words() -> Mapping[Reason, re.Pattern[str]]:
+    text = (resources.files("prompts") / WORDS).read_text(encoding="utf-8")
+    rows = csv.DictReader(line for line in text.splitlines() if not line.startswith("#"))
+    return {
+        Reason(row["reason"]): re.compile(
+            rf"(?<![\w-])(?:{'|'.join(map(re.escape, row['terms'].split('|')))})(?![\w-])", re.IGNORECASE
+        )
+        for row in rows
+    }

@@ -1,0 +1,198 @@
+"""Annotate with models behind endpoints, through the real phases: what is asked, what is asked again."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from curation.mllm import MllmError
+from curation.phases import PhaseError, PhaseReport
+from pipeline.cli.report import publish_run
+from pipeline.recipe import parse_recipe
+from pipeline.templates import load_library
+from tests.curation.fake_endpoint import FakeEndpoint, chosen, completion, fake_endpoint, sees_colours
+from tests.curation.made_run import InProcess, curation, recipe, table
+
+Row = dict[str, Any]
+PERSONS = 11
+MODELS = ("small", "large")
+WORDS = ("red", "blue", "green", "white", "black", "grey", "brown", "pink")
+
+
+def answer(number: int, body: Row) -> Any:
+    """Canaries are seen, everybody is kept, captions differ by their seeds."""
+    choices = body.get("structured_outputs", {}).get("choice", ())
+    if "D" in choices:
+        return sees_colours(number, body) if len(choices) == 4 else chosen("A", choices)
+    words = [WORDS[body["seed"] // 8**n % 8] for n in range(8)]
+    return completion(f"A {words[0]} {words[1]} person with {' and '.join(words[2:])} on the arms.")
+
+
+@pytest.fixture
+def endpoint() -> Iterator[FakeEndpoint]:
+    with fake_endpoint(answer, models=MODELS) as running:
+        yield running
+
+
+def settings(endpoint: FakeEndpoint, caption: Row | None = None, **annotate: Any) -> Any:
+    models = [{"name": name, "urls": [endpoint.url], "backoff_s": 0.001} for name in MODELS]
+    base = {"captioner": "endpoint", "templates": "starter", "limits": {"sibling_overlap_max": 1.0}}
+    return recipe(annotate={"models": models, "caption": {**base, **(caption or {})}, **annotate})
+
+
+def run(out: Path, of: Any, runner: InProcess | None = None) -> tuple[dict[str, PhaseReport], list[str]]:
+    """The reports by phase, and what was announced."""
+    notices: list[str] = []
+    made = replace(curation(out, of, runner), notice=notices.append)
+    return {report.phase: report for report in made.run()}, notices
+
+
+def questions(endpoint: FakeEndpoint) -> list[Row]:
+    """The requests that asked for captions."""
+    return [request for request in endpoint.requests if "structured_outputs" not in request]
+
+
+def captions(reports: dict[str, PhaseReport]) -> dict[tuple[int, ...], Row]:
+    pairs = table(reports["annotate"].folder, "pairs", reports["annotate"].units).to_pylist()
+    return {
+        (row["unit"], row["row"], row["person"], caption["slot"]): caption
+        for row in pairs
+        for caption in row["captions"]
+    }
+
+
+def test_every_kept_person_gets_two_captions_by_two_models(tmp_path: Path, endpoint: FakeEndpoint) -> None:
+    reports, notices = run(tmp_path, settings(endpoint))
+    assert notices == ["annotate: 0 verdicts and 22 captions to make in 2 units"]
+    assert Counter(caption["model_id"] for caption in captions(reports).values()) == {
+        "small": 11,
+        "large": 11,
+    }
+    assert len(questions(endpoint)) == 2 * PERSONS
+
+
+def test_a_second_run_asks_nothing(tmp_path: Path, endpoint: FakeEndpoint) -> None:
+    run(tmp_path, settings(endpoint))
+    before = len(endpoint.requests)
+    _, notices = run(tmp_path, settings(endpoint))
+    assert (len(endpoint.requests), notices) == (before, [])
+
+
+def test_another_prompt_asks_for_every_caption_again(tmp_path: Path, endpoint: FakeEndpoint) -> None:
+    run(tmp_path, settings(endpoint))
+    prompt = tmp_path / "own.yaml"
+    prompt.write_text("system: Describe.\nuser: 'Form: {template}'\n")
+    _, notices = run(tmp_path, settings(endpoint, {"prompt": str(prompt)}))
+    assert notices == ["annotate: 0 verdicts and 22 captions to make in 2 units"]
+    assert len(questions(endpoint)) == 4 * PERSONS
+
+
+def test_a_library_that_loses_a_template_asks_for_its_captions_only(
+    tmp_path: Path, endpoint: FakeEndpoint
+) -> None:
+    texts = [template.text for template in load_library("starter").templates[:8]]
+    whole, smaller = tmp_path / "whole.txt", tmp_path / "smaller.txt"
+    whole.write_text("\n".join(texts))
+    smaller.write_text("\n".join(texts[1:]))
+    before = captions(run(tmp_path, settings(endpoint, {"templates": str(whole)}))[0])
+    asked = len(questions(endpoint))
+    after = captions(run(tmp_path, settings(endpoint, {"templates": str(smaller)}))[0])
+    moved = [key for key in before if before[key]["template_id"] != after[key]["template_id"]]
+    assert 0 < len(moved) < len(before) / 2
+    assert len(questions(endpoint)) - asked == len(moved)
+    assert all(before[key] == after[key] for key in before if key not in moved)
+
+
+def test_another_revision_of_one_model_asks_that_model_only(tmp_path: Path, endpoint: FakeEndpoint) -> None:
+    first = settings(endpoint)
+    run(tmp_path, first)
+    tree = first.model_dump(mode="json")
+    tree["annotate"]["models"][1]["revision"] = "2"
+    asked = len(questions(endpoint))
+    run(tmp_path, parse_recipe(type(first), tree, "made"))
+    assert Counter(request["model"] for request in questions(endpoint)[asked:]) == {"large": PERSONS}
+
+
+def test_a_recaption_round_asks_for_the_worst_and_later_rounds_keep_it(
+    tmp_path: Path, endpoint: FakeEndpoint
+) -> None:
+    before = captions(run(tmp_path, settings(endpoint))[0])
+    worst = sorted(before)[3]
+    scores = tmp_path / "scores.parquet"
+    columns = dict(zip(("unit", "row", "person", "slot"), zip(*sorted(before), strict=True), strict=True))
+    values = [0.0 if key == worst else 1.0 for key in sorted(before)]
+    pq.write_table(pa.table({**columns, "score": values}), scores)
+    rounds = {"recaption": [{"scores": str(scores), "worst": 1 / len(before)}]}
+    asked = len(questions(endpoint))
+    after = captions(run(tmp_path, settings(endpoint, rounds))[0])
+    assert [key for key in before if before[key] != after[key]] == [worst]
+    assert len(questions(endpoint)) - asked == 1
+    again = captions(run(tmp_path, settings(endpoint, rounds | {"seed": 0}))[0])
+    assert again == after
+
+
+def test_a_budget_ends_the_run_and_the_next_one_goes_on(tmp_path: Path, endpoint: FakeEndpoint) -> None:
+    limited = settings(endpoint, {"attempts": 1}, budget={"max_requests": 14})
+    reports, _ = run(tmp_path, limited)
+    assert list(reports) == ["harvest", "decide", "annotate"]
+    assert reports["annotate"].left == 1
+    assert "the budget ends here: " in reports["annotate"].note
+    assert 0 < len(questions(endpoint)) <= 14
+    publish_run(tmp_path, list(reports.values()))
+    again, _ = run(tmp_path, limited)
+    assert "pack" in again
+    assert len(questions(endpoint)) == 2 * PERSONS
+
+
+def test_a_budget_too_small_for_any_unit_asks_nothing(tmp_path: Path, endpoint: FakeEndpoint) -> None:
+    reports, _ = run(tmp_path, settings(endpoint, budget={"max_requests": 1}))
+    assert reports["annotate"].left == 2
+    assert questions(endpoint) == []
+
+
+@pytest.mark.parametrize("stop", [4, 5])
+def test_nobody_is_captioned_twice_after_a_kill(tmp_path: Path, endpoint: FakeEndpoint, stop: int) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, settings(endpoint), InProcess(stop_after=stop))
+    reports, _ = run(tmp_path, settings(endpoint))
+    assert len(captions(reports)) == len(questions(endpoint)) == 2 * PERSONS
+
+
+def test_a_judge_decides_who_is_captioned_and_its_verdicts_are_taken_over(
+    tmp_path: Path, endpoint: FakeEndpoint
+) -> None:
+    judge = {"judge": "endpoint", "model": "small"}
+    reports, notices = run(tmp_path, settings(endpoint, judge=judge))
+    assert notices == ["annotate: 11 verdicts and 22 captions to make in 2 units"]
+    assert reports["annotate"].line.counts.kept == PERSONS
+    before = len(endpoint.requests)
+    strict, notices = run(tmp_path, settings(endpoint, judge=judge | {"keep_min": 0.95}))
+    assert strict["annotate"].line.counts.rejected == {"not_real": PERSONS}
+    assert (notices, len(endpoint.requests)) == ([], before)
+
+
+def test_a_model_that_does_not_see_is_refused_before_it_is_asked(
+    tmp_path: Path, endpoint: FakeEndpoint
+) -> None:
+    def blind(number: int, body: Row) -> Any:
+        return chosen("A", body["structured_outputs"]["choice"])
+
+    with (
+        fake_endpoint(blind, models=MODELS) as other,
+        pytest.raises(PhaseError, match=r"annotate: .*does not see"),
+    ):
+        run(tmp_path, settings(other))
+    assert not any("structured_outputs" not in request for request in other.requests)
+
+
+def test_a_missing_variable_of_a_key_is_said_in_one_line(tmp_path: Path, endpoint: FakeEndpoint) -> None:
+    of = settings(endpoint)
+    tree = of.model_dump(mode="json")
+    tree["annotate"]["models"][0]["api_key_env"] = "NO_SUCH_VARIABLE"
+    with pytest.raises((PhaseError, MllmError), match="the environment has no NO_SUCH_VARIABLE"):
+        run(tmp_path, parse_recipe(type(of), tree, "made"))
