@@ -4,9 +4,9 @@
     python -m benchmarks.real_vllm
 
 The toy has random weights: it sees nothing and says nonsense, and no number here says anything of a model.
-What it shows is the wire: pictures arrive (image tokens), forced choices come back as probabilities of letters,
-also after exemplars; answers cut off and a model that does not see are refused. The result is written to
-benchmarks/results/real_vllm.json.
+What it shows is the wire: pictures arrive (image tokens), forced choices come back as probabilities of
+letters, with exemplars too, and answers cut off or a model that does not see are refused. The result is
+written to benchmarks/results/real_vllm.json.
 """
 
 import asyncio
