@@ -72,11 +72,13 @@ async def ask(url: str) -> dict[str, Any]:
     )
     async with Mllm(settings) as model:
         await model.check()
-        forced = await model.ask(_question("red"))
-        shown = await model.ask(_question("red", examples=(Example(_jpeg("blue"), "Which letter?", "B"),)))
-        cut_off = await _error(model, _question("green", choices=(), sampling=Sampling(max_tokens=8)))
+        forced = await model.ask(forced_question("red"))
+        shown = await model.ask(
+            forced_question("red", examples=(Example(_jpeg("blue"), "Which letter?", "B"),))
+        )
+        cut_off = await _error(model, forced_question("green", choices=(), sampling=Sampling(max_tokens=8)))
         started = time.monotonic()
-        await asyncio.gather(*(model.ask(_question("red", seed=seed)) for seed in range(REQUESTS)))
+        await asyncio.gather(*(model.ask(forced_question("red", seed=seed)) for seed in range(REQUESTS)))
         seconds = time.monotonic() - started
     return {
         "image_tokens_of_256x512": forced.image_tokens,
@@ -112,7 +114,7 @@ async def _error(model: Mllm, question: Question) -> str:
     return answer.text
 
 
-def _question(
+def forced_question(
     colour: str,
     *,
     seed: int = 0,
@@ -120,6 +122,7 @@ def _question(
     choices: tuple[str, ...] = tuple(LETTERS),
     sampling: Sampling = FORCED,
 ) -> Question:
+    """Which letter a plain picture of a colour is."""
     return Question(
         system="You sort pictures.",
         examples=examples,

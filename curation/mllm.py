@@ -6,7 +6,7 @@ import os
 import random
 import time
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
@@ -35,10 +35,40 @@ __all__ = [
     "ModelSettings",
     "Question",
     "Sampling",
+    "ServeSettings",
     "UnreachableError",
 ]
 
 COMPLETIONS = "/v1/chat/completions"
+
+
+class ServeSettings(Section):
+    """How `webperson serve` serves a model by vLLM. All of it is operational."""
+
+    source: str = ""
+    """A folder with weights, or a hub's name; the model's own name if empty."""
+    replicas: PositiveInt = 1
+    """Engines; each takes requests by itself (data parallel)."""
+    max_replicas: PositiveInt | None = None
+    """With it, engines follow the load, from `replicas` up to so many."""
+    gpus: NonNegativeInt = 1
+    """GPUs of an engine: several share one model (tensor parallel), none runs it on CPUs."""
+    cpus: NonNegativeFloat = 1.0
+    """CPUs of an engine."""
+    max_model_len: PositiveInt = 4096
+    """Longest request in tokens, the answer included."""
+    images_per_prompt: PositiveInt = 1
+    """Pictures in a request: one more than the judge has exemplars."""
+    min_pixels: PositiveInt = 28 * 28 * 16
+    """Smaller pictures are enlarged by the server."""
+    max_pixels: PositiveInt = 28 * 28 * 512
+    """Larger pictures are reduced by the server."""
+    prefix_caching: bool = True
+    """Keep what requests have in common at their start: instructions and exemplars."""
+    cache_gb: NonNegativeFloat = 0.0
+    """Memory for pictures that come again, such as exemplars; 0 suits persons, of whom each comes once."""
+    engine: dict[str, Any] = Field(default_factory=dict)
+    """Further arguments of vLLM's engine, by their names; they win over those above."""
 
 
 class ModelSettings(Section):
@@ -80,6 +110,8 @@ class ModelSettings(Section):
     """Refuse answers that count no image tokens; where they are counted, the picture's are wanted anyway."""
     canaries: tuple[Canary, ...] = operational(CANARIES)
     """What a model must see before it is trusted; empty: nothing."""
+    serve: ServeSettings = operational(ServeSettings())
+    """How `webperson serve` serves it."""
 
     @field_validator("urls")
     @classmethod

@@ -99,7 +99,7 @@ class Cluster:
         if self.address:
             _start({"address": self.address})
         else:
-            with _no_api_server(), _no_stderr():
+            with no_api_server(), _no_stderr():
                 _start(local)
         self._exit.callback(ray.shutdown)
         if threading.current_thread() is threading.main_thread():
@@ -330,7 +330,7 @@ def _start(arguments: Mapping[str, Any]) -> None:
 
 
 @contextmanager
-def _no_api_server() -> Iterator[None]:
+def no_api_server() -> Iterator[None]:
     """Start a private cluster without Ray's API server.
 
     Even with dashboard and usage reports off, Ray 2.60 starts that process for the reports' sake, and it asks

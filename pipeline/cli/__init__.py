@@ -12,6 +12,7 @@ from pipeline.cli.demo import demo
 from pipeline.cli.options import UsageError
 from pipeline.cli.plan import plan
 from pipeline.cli.report import report
+from pipeline.cli.serve import serve
 from pipeline.cli.templates import templates_app
 from pipeline.cli.train import evaluate, train
 from pipeline.recipe import RecipeError
@@ -32,6 +33,7 @@ def build_app() -> typer.Typer:
     app.command(epilog="Example: webperson curate recipes/laptop.yaml --urls mylist.txt --out out/")(curate)
     app.command(epilog="Example: webperson plan recipes/laptop.yaml --urls mylist.txt --out out/")(plan)
     app.command(epilog="Example: webperson report out/")(report)
+    app.command(epilog="Example: webperson serve recipes/webperson-1m.yaml --address auto --port 8000")(serve)
     app.add_typer(templates_app(), name="templates")
     app.command(epilog="Example: webperson train recipes/laptop.yaml --shards out/ --out out/train")(train)
     app.command(epilog="Example: webperson evaluate out/train --shards out/ --split test")(evaluate)

@@ -80,8 +80,13 @@ def require_curation(command: str) -> None:
         "protego",
         "faiss",
     ):
-        if importlib.util.find_spec(module) is None:
-            raise UsageError(f"{command} needs the package {module}: pip install 'webperson[curate]'")
+        require_module(module, command, "curate")
+
+
+def require_module(module: str, command: str, extra: str) -> None:
+    """Raise UsageError naming the extra if a package is not installed."""
+    if importlib.util.find_spec(module) is None:
+        raise UsageError(f"{command} needs the package {module}: pip install 'webperson[{extra}]'")
 
 
 def output_place(text: str) -> Place:

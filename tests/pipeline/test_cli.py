@@ -13,7 +13,7 @@ import pytest
 from pipeline.cli import main
 from pipeline.storage import StorageError, run_lock
 
-COMMANDS = ("demo", "curate", "report", "train", "evaluate")
+COMMANDS = ("demo", "curate", "report", "serve", "train", "evaluate")
 
 
 class Ended(NamedTuple):
@@ -300,6 +300,14 @@ def test_a_recipes_parts_are_typed_by_the_command_that_needs_them(webperson: Com
     with run_lock(Path("out")):
         ended = webperson("curate", "laptop", "--urls", urls, "--out", "out", "--set", "train.nonsense=1")
     assert "another run is writing here" in line(ended)
+
+
+def test_serving_needs_the_extra_that_brings_vllm(webperson: Command) -> None:
+    ended = webperson("serve", "laptop")
+    assert (ended.code, line(ended)) == (
+        2,
+        "error: serve needs the package vllm: pip install 'webperson[gpu]'",
+    )
 
 
 def test_an_unknown_split_is_wrong_usage(webperson: Command) -> None:
