@@ -35,7 +35,7 @@ class CaptionLimits(Section):
     """Most sentences."""
     sibling_overlap_max: float = Field(default=0.8, ge=0, le=1)
     """Largest share of word pairs in common with another caption of the person (Jaccard)."""
-    english_share_min: float = Field(default=0.12, ge=0, le=1)
+    english_share_min: float = Field(default=0.06, ge=0, le=1)
     """Least share of words that are the commonest little words of English."""
 
 
@@ -49,14 +49,17 @@ class Finding:
 
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 _MARKUP = re.compile(
-    r"[*_#`~<>{}|\\^]|https?://|^\s*(?:[-•–]|\d+[.)])\s|^\s*[\"“'‘].*[\"”'’]\s*$|^\w[\w ]{0,30}:\s"
+    r"[*_#`~<>{}|\\^]|https?://|^\s*(?:[-•–]|\d+[.)])\s|^\s*[\"“'‘].*[\"”'’]\s*$"
+    r"|^\s*(?:caption|description|answer|sentence|output)\b[^:.]{0,20}:",
+    re.IGNORECASE,
 )
 _PLACEHOLDER = re.compile(r"[\[\]]")
 _SENTENCE_END = re.compile(r"[.!?](?=\s+[A-Z]|\s*$)")
 _ENGLISH = frozenset(
     "a an the and with of in on is are his her has wears wearing over at to who he she it".split()  # noqa: SIM905
 )
-_NAME = re.compile(r"(?<=[a-z,;]\s)(?:[A-Z][a-z]+\s){1,2}[A-Z][a-z]+\b")
+_NAME = re.compile(r"\b(\w+)[,;]?\s((?:[A-Z][a-z]+\s){1,2}[A-Z][a-z]+)\b")
+_ARTICLES = frozenset({"a", "an", "the"})
 _REPEAT_WORDS, _REPEATS = 4, 3
 
 
@@ -94,8 +97,10 @@ class Validator:
         for reason, pattern in self._words.items():
             if found := pattern.search(plain):
                 yield Finding(reason, found[0].lower())
-        if found := _NAME.search(text):
-            yield Finding(Reason.CAPTION_NAMES, found[0])
+        for found in _NAME.finditer(text):
+            # Capitals in mid-sentence are a name; after an article a brand ("a New York Yankees cap").
+            if found[1].islower() and found[1] not in _ARTICLES:
+                yield Finding(Reason.CAPTION_NAMES, found[2])
 
     def _lengths(self, text: str) -> Iterator[Finding]:
         limits, words = self._limits, len(_WORD.findall(text))
