@@ -72,7 +72,8 @@ class AnnotateSettings(Section):
         def person(key: PersonKey, crop_sha256: str) -> PersonPlan:
             verdict_id = fingerprint(*judging, crop_sha256) if judging else ""
             again = rounds.of(key, self.caption.captions_per_person)
-            return PersonPlan(verdict_id, captions.person(key, crop_sha256, again))
+            planned = captions.person(key, crop_sha256, again)
+            return PersonPlan(verdict_id, planned, self.judge.keep_min)
 
         return person
 

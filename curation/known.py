@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from curation.caption_plan import PlannedCaption
+from curation.judge import decide
 from pipeline.reasons import Reason
 from pipeline.records import PERSON_KEY, PairRow, PersonKey, arrow_schema
 from pipeline.storage import read_table
@@ -22,6 +23,8 @@ class PersonPlan:
 
     verdict_id: str
     captions: list[PlannedCaption]
+    keep_min: float = 0.0
+    """Whom the judge gives less gets no captions."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,9 @@ class Known:
     captions: Mapping[int, Mapping[str, Any]]
 
     def missing(self, plan: PersonPlan) -> tuple[int, int]:
-        """How many verdicts and captions are still to be asked for, if the judge keeps the person."""
+        """How many verdicts and captions are still to be asked for; without a verdict, as if it were kept."""
+        if self.verdict is not None and decide(self.verdict["scores"], plan.keep_min):
+            return 0, 0
         verdicts = int(bool(plan.verdict_id) and self.verdict is None)
         return verdicts, len(plan.captions) - len(self.captions)
 

@@ -99,19 +99,22 @@ def pair(
 class OneCaption:
     """Wants one caption of everybody, made in the way `c`, and a verdict where it has an id."""
 
-    def __init__(self, verdict_id: str = "") -> None:
-        self.verdict_id = verdict_id
+    def __init__(self, verdict_id: str = "", keep_min: float = 0.0) -> None:
+        self.verdict_id, self.keep_min = verdict_id, keep_min
 
     def plan(self) -> Callable[[PersonKey, str], PersonPlan]:
         def person(key: PersonKey, crop_sha256: str) -> PersonPlan:
             caption_key = CaptionKey(key.unit, key.row, key.person, 0)
-            return PersonPlan(self.verdict_id, [PlannedCaption(caption_key, Writer("m"), None, 1, "c")])
+            planned = [PlannedCaption(caption_key, Writer("m"), None, 1, "c")]
+            return PersonPlan(self.verdict_id, planned, self.keep_min)
 
         return person
 
 
-def to_annotate(kept: KeptPersons, *earlier: PhaseFolder, verdict_id: str = "") -> PersonsToAnnotate:
-    return PersonsToAnnotate(kept, Earlier(earlier), OneCaption(verdict_id))
+def to_annotate(
+    kept: KeptPersons, *earlier: PhaseFolder, verdict_id: str = "", keep_min: float = 0.0
+) -> PersonsToAnnotate:
+    return PersonsToAnnotate(kept, Earlier(earlier), OneCaption(verdict_id, keep_min))
 
 
 def known(rows: pa.Table) -> dict[tuple[int, ...], list[Any]]:
@@ -242,6 +245,14 @@ def test_a_verdict_on_another_question_is_asked_for_again(tmp_path: Path, harves
     kept = kept_persons(harvest, PERSONS[:1])
     assert to_annotate(kept, earlier, verdict_id="v").need(Unit(0, 0, 3)) == Need()
     assert to_annotate(kept, earlier, verdict_id="w").need(Unit(0, 0, 3)) == Need(verdicts=1)
+
+
+def test_whom_a_known_verdict_rejects_needs_nothing(tmp_path: Path, harvest: PhaseFolder) -> None:
+    verdict = Verdict(letter="B", scores=[0.1, 0.9] + [0.0] * 8, model_id="m", prompt_id="p", verdict_id="v")
+    judged = [replace(pair(PERSONS[0], None), captions=[], verdict=verdict)]
+    earlier = annotated(tmp_path / "one", Unit(0, 0, 3), judged)
+    source = to_annotate(kept_persons(harvest, PERSONS[:1]), earlier, verdict_id="v", keep_min=0.5)
+    assert source.need(Unit(0, 0, 3)) == Need()
 
 
 def test_pixels_are_read_only_where_somebody_is_still_to_be_looked_at(
