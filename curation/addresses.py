@@ -1,17 +1,11 @@
-"""What may be asked for: a URL read strictly, names resolved within bounds, the addresses that are public."""
+"""What may be asked for: a URL read strictly, and the addresses that are public."""
 
 import ipaddress
-import math
-import queue
 import re
 import socket
-import time
-from collections.abc import Callable
-from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from threading import BoundedSemaphore, Lock, Semaphore, Thread
 from urllib.parse import SplitResult, quote, urlsplit
 
 from pipeline.reasons import Reason
@@ -19,7 +13,6 @@ from pipeline.reasons import Reason
 Address = IPv4Address | IPv6Address
 
 MAX_URL_CHARS = 8192
-_IDLE_S = 10.0
 _PORTS = {"http": 80, "https": 443}
 _HOST = re.compile(r"(?=.{1,253}\Z)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\Z")
 _NUMBER = re.compile(r"(0x[0-9a-f]*|[0-9]+)\Z")
@@ -44,10 +37,22 @@ _NAT64 = IPv6Network("64:ff9b::/96")
 class WebError(Exception):
     """A URL that was not fetched; `str()` is "reason|detail" in one line, to pass through other libraries."""
 
-    def __init__(self, reason: Reason, detail: object = "", retry_after_s: float | None = None) -> None:
+    def __init__(
+        self,
+        reason: Reason,
+        detail: object = "",
+        retry_after_s: float | None = None,
+        *,
+        status: int | None = None,
+        transient: bool = False,
+    ) -> None:
         self.reason = reason
         self.retry_after_s = retry_after_s
         """How long the server asked us to stay away (Retry-After), 0 to 86,400; None where it did not."""
+        self.status = status
+        """The HTTP status by which the site refused or failed; None where it did neither."""
+        self.transient = transient
+        """Whether the name system said itself that it may do better soon (EAI_AGAIN)."""
         self.detail = " ".join(str(detail).split())[:200]
         super().__init__(f"{reason}|{self.detail}")
 
@@ -158,101 +163,6 @@ def system_addresses(host: str) -> list[str]:
     """The machine's own name resolution, addresses in order of preference. Raises OSError, UnicodeError."""
     found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))
-
-
-@dataclass
-class _Lookup:
-    """A question to the name system; whoever asks before `until` (monotonic seconds) shares its answer."""
-
-    host: str
-    answer: Future[list[str]] = field(default_factory=Future)
-    until: float = math.inf
-
-
-class Names:
-    """Host names to addresses, for many threads at once, within bounds that the system's resolver lacks.
-
-    A lookup cannot be stopped, only left behind in its thread: at most `max_lookups` are under way, those
-    included, and whoever asks for a name that is being looked up waits for the same answer. Answers are kept
-    for `kept_s`, failures are not. What is kept is checked and connected to by number, like what is fresh.
-    """
-
-    def __init__(
-        self,
-        resolve: Callable[[str], list[str]],
-        max_lookups: int,
-        kept_s: float = 60.0,
-        max_kept: int = 10_000,
-    ) -> None:
-        self._resolve = resolve
-        self._kept_s = kept_s
-        self._max_kept = max_kept
-        self._lookups: dict[str, _Lookup] = {}
-        self._lock = Lock()
-        self._questions: queue.SimpleQueue[_Lookup] = queue.SimpleQueue()
-        self._free = BoundedSemaphore(max_lookups)
-        self._idle = Semaphore(0)
-
-    def addresses(self, host: str, timeout_s: float) -> list[str]:
-        """At least one address, as the resolver spells it. Raises WebError: dns_failed, deadline_exceeded."""
-        end = time.monotonic() + timeout_s
-        answer = self._shared(host) or self._asked(host, timeout_s)
-        try:
-            failure = answer.exception(max(end - time.monotonic(), 0.0))
-        except TimeoutError:
-            raise WebError(Reason.DEADLINE_EXCEEDED, f"resolving {host}") from None
-        if failure or not answer.result():
-            raise WebError(Reason.DNS_FAILED, f"{host}: {failure or 'no address'}")
-        return answer.result()
-
-    def _shared(self, host: str) -> Future[list[str]] | None:
-        lookup = self._lookups.get(host)
-        return lookup.answer if lookup and time.monotonic() < lookup.until else None
-
-    def _asked(self, host: str, timeout_s: float) -> Future[list[str]]:
-        if not self._free.acquire(timeout=timeout_s):
-            raise WebError(Reason.DEADLINE_EXCEEDED, f"resolving {host}: too many lookups under way")
-        with self._lock:
-            if answer := self._shared(host):  # somebody asked while we waited
-                self._free.release()
-                return answer
-            self._lookups.pop(host, None)  # so that it comes last
-            lookup = self._lookups[host] = _Lookup(host)
-            if len(self._lookups) > self._max_kept:
-                del self._lookups[next(iter(self._lookups))]
-        self._questions.put(lookup)
-        if not self._idle.acquire(blocking=False):
-            self._start_thread()
-        return lookup.answer
-
-    def _start_thread(self) -> None:
-        try:
-            Thread(target=self._answer_questions, name="names", daemon=True).start()
-        except RuntimeError as error:  # no more threads to be had; whoever gets one answers this question too
-            raise WebError(Reason.DNS_FAILED, error) from None
-
-    def _answer_questions(self) -> None:
-        while True:
-            try:
-                self._answer(self._questions.get(timeout=_IDLE_S))
-            except queue.Empty:
-                if self._idle.acquire(blocking=False):  # else a question is coming
-                    return
-
-    def _answer(self, lookup: _Lookup) -> None:
-        found: list[str] = []
-        failure: Exception | None = None
-        try:
-            found = self._resolve(lookup.host)
-        except Exception as error:
-            failure = error
-        lookup.until = time.monotonic() + self._kept_s if found else -math.inf
-        self._idle.release()
-        self._free.release()
-        if failure:
-            lookup.answer.set_exception(failure)
-        else:
-            lookup.answer.set_result(found)
 
 
 def checked_addresses(names: list[str], allow_loopback: bool) -> list[Address]:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from threading import local
 from typing import Any
 
 import pyarrow as pa
@@ -22,7 +21,7 @@ from curation.addresses import Target, WebError, parse_url
 from curation.hosts import Clock, Hosts, HostSettings, Row
 from curation.robots import ROBOTS_REASONS, Robots, RobotsSettings
 from curation.takedown import Takedown
-from curation.web import WebOpener, WebResponse, WebSettings
+from curation.web import WebOpener, WebResponse, WebSettings, url_to_get
 from pipeline.reasons import Reason
 
 _TICKET = "ticket:"
@@ -123,11 +122,9 @@ class _Opener(WebOpener):
         self._agent_name = settings.web.agent_name
         self._opt_out = frozenset(settings.opt_out)
         self._takedown = stage.takedown
-        # robots.txt comes through an opener that asks no robots.txt before.
-        self._robots = Robots(settings, WebOpener(settings.web).get, self._agent_name, stage.clock)
+        self._robots = Robots(settings, self.get, self._agent_name, stage.clock)
         self._hosts = Hosts(settings, stage.workers, stage.clock)
         self._unit = _Unit(0)
-        self._welcome = local()
 
     def begin(self, targets: Iterable[Target]) -> _Unit:
         """Make a unit's URLs those that tickets stand for, in the place of the unit before."""
@@ -137,10 +134,12 @@ class _Opener(WebOpener):
     def open(
         self, fullurl: str | urllib.request.Request, data: Any = None, timeout: float | None = None
     ) -> WebResponse:
-        """With a ticket: the body of whichever row is over next; else as the safe opener. Raises WebError."""
-        url = fullurl if isinstance(fullurl, str) else fullurl.full_url
+        """With a ticket: the body of whichever row is over next; else of that URL. Raises WebError."""
+        url = url_to_get(fullurl, data)
         if not url.startswith(_TICKET):
-            return super().open(fullurl, data, timeout)
+            target = parse_url(url)
+            self._look_at(target)
+            return self.get(target, redirected=self._look_at)
         unit = self._unit
         number = int(url.removeprefix(_TICKET).partition("/")[0])
         while True:
@@ -155,27 +154,25 @@ class _Opener(WebOpener):
 
     def _tried(self, row: Row) -> WebResponse | WebError | None:
         """One try for a row: what it ends with, or None if it waits for another one."""
-        self._welcome.url = None
+        welcome = False
         try:
             self._hosts.crawl_delay(row, self._robots.check(row.target))
-            self._welcome.url = row.target.url
-            response = self._unless_opted_out(self.get(row.target))
+            welcome = True
+            response = self._unless_opted_out(self.get(row.target, redirected=self._look_at))
         except Exception as raised:
             error = raised if isinstance(raised, WebError) else WebError(Reason.CRASHED, raised)
-            if self._welcome.url is None and error.reason in ROBOTS_REASONS:
+            if not welcome and error.reason in ROBOTS_REASONS:
                 self._hosts.skipped(row)
                 return error
             return None if self._hosts.failed(row, error) else error
         self._hosts.answered(row)
         return response
 
-    def _ask(self, target: Target, *rest: Any) -> WebResponse | str:
-        """Each hop of a redirect is looked at as if it stood in the list."""
-        if target.url != getattr(self._welcome, "url", None):
-            if self._takedown.target(target):
-                raise WebError(Reason.TAKEN_DOWN, target.authority)
-            self._robots.check(target)
-        return super()._ask(target, *rest)
+    def _look_at(self, target: Target) -> None:
+        """Where a redirect leads is looked at as if it stood in the list."""
+        if self._takedown.target(target):
+            raise WebError(Reason.TAKEN_DOWN, target.authority)
+        self._robots.check(target)
 
     def _unless_opted_out(self, response: WebResponse) -> WebResponse:
         tags = response.headers.get_all("X-Robots-Tag", [])

@@ -6,42 +6,26 @@ row is due, and the hosts take turns.
 """
 
 import heapq
-import random
-import socket
 import time
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from threading import Condition
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
 from curation.addresses import Target, WebError
+from curation.retries import RetrySettings, Standing, back_off_s, heals
 from pipeline.reasons import Reason
-from pipeline.recipe import Section, operational
+from pipeline.recipe import operational
 
 HOSTS_KEPT = 10_000
 """Hosts whose state a worker remembers from one unit to the next."""
 REST_CAP_S = 60.0
 """Longest rest of a host between two requests of a worker whose share is less than one request at a time."""
-_UNANSWERED = frozenset(
-    {
-        Reason.DNS_FAILED,
-        Reason.CONNECT_FAILED,
-        Reason.TLS_FAILED,
-        Reason.DEADLINE_EXCEEDED,
-        Reason.RATE_LIMITED,
-    }
-)
-"""What speaks of the host and not of the row."""
-_HEALING = frozenset({Reason.CONNECT_FAILED, Reason.RATE_LIMITED, Reason.TRUNCATED_BODY})
-_HEALING_DETAILS = {
-    Reason.HTTP_SERVER_ERROR: ("HTTP 502", "HTTP 503", "HTTP 504"),
-    Reason.DNS_FAILED: (f"[Errno {socket.EAI_AGAIN}]",),
-}
 
 
-class HostSettings(Section):
+class HostSettings(RetrySettings):
     """How hosts are treated: when rows are asked for, and how long one that does not answer is tried."""
 
     host_concurrency: PositiveInt = operational(8)
@@ -52,18 +36,6 @@ class HostSettings(Section):
     """A longer Crawl-delay in a robots.txt counts as this."""
     host_patience_s: PositiveFloat = operational(900.0)
     """A row whose turn would come later than this after its unit was begun fails as rate_limited."""
-    host_failures: PositiveInt = operational(10)
-    """Failures in a row (no name, no connection, no answer in time, 429) after which a host is given up."""
-    host_cool_down_s: PositiveFloat = operational(600.0)
-    """Seconds for which rows of a host that is given up fail without being asked for."""
-    retries: NonNegativeInt = operational(2)
-    """Further tries after a failure that can heal."""
-    backoff_s: PositiveFloat = operational(1.0)
-    """Longest wait before the first of them; it doubles from one to the next."""
-    retry_after_cap_s: NonNegativeFloat = operational(30.0)
-    """Longest Retry-After that is waited for; a host that asks for more is given up for that time."""
-    row_total_s: PositiveFloat = Field(default=120.0, json_schema_extra={"operational": True})
-    """No try is begun later than this after a row's first one."""
 
 
 class Clock:
@@ -99,16 +71,10 @@ class Row:
 
 
 @dataclass
-class _Host:
-    interval_s: float
+class _Host(Standing):
+    interval_s: float = 0.0
     """Between the starts of two requests."""
-    free_at: float = 0.0
-    """Nothing is asked before."""
-    given_up_until: float = 0.0
     busy: int = 0
-    met: bool = False
-    """Whether it ever answered; until then it is asked for one row at a time."""
-    failures: int = 0
     rows: list[Row] = field(default_factory=list)
     """A heap: those for another try come when they are due."""
     entry: int = 0
@@ -176,8 +142,7 @@ class Hosts:
     def answered(self, row: Row) -> None:
         """The host has given what was asked for."""
         with self._changed:
-            host = self._release(row)
-            host.met, host.failures = True, 0
+            self._release(row).answered()
             self._queue(row.target.host)
 
     def skipped(self, row: Row) -> None:
@@ -191,11 +156,8 @@ class Hosts:
         """The host answered with an error, or not at all. True if the row waits for another try."""
         with self._changed:
             host, now = self._release(row), self._clock.now()
-            if error.reason in _UNANSWERED:
-                self._count_failure(host, now)
-            else:
-                host.met, host.failures = True, 0
-            row.error, row.due_at = error, now + self._pause(host, row, error, now)
+            wait_s = back_off_s(row.target.url, row.tries, self._settings.backoff_s)
+            row.error, row.due_at = error, now + host.failed(error, wait_s, now, self._settings)
             again = self._heals(row) and host.given_up_until <= now
             if again:
                 heapq.heappush(host.rows, row)
@@ -242,7 +204,7 @@ class Hosts:
             host.busy += 1
             host.free_at = max(host.free_at, now) + host.interval_s
         self._queue(name)
-        self._changed.notify()  # who waits for the next turn may have been this thread
+        self._changed.notify()  # the notice of the next turn may have gone to this thread
         return row
 
     def _queue(self, name: str) -> None:
@@ -264,25 +226,6 @@ class Hosts:
             host.free_at = max(host.free_at, now + rest_s)
         return host
 
-    def _count_failure(self, host: _Host, now: float) -> None:
-        host.failures += 1
-        if host.failures >= self._settings.host_failures:
-            host.given_up_until = max(host.given_up_until, now + self._settings.host_cool_down_s)
-            host.failures -= 1  # one more after the cool-down is enough
-            host.met = False
-
-    def _pause(self, host: _Host, row: Row, error: WebError, now: float) -> float:
-        """Seconds until the row's next try; a host that limits us gets a pause for all of its rows."""
-        if error.retry_after_s is not None and error.retry_after_s > self._settings.retry_after_cap_s:
-            host.given_up_until = max(host.given_up_until, now + error.retry_after_s)
-            return error.retry_after_s
-        wait_s = error.retry_after_s
-        if wait_s is None:
-            wait_s = back_off_s(row.target.url, row.tries, self._settings.backoff_s)
-        if error.retry_after_s is not None or error.reason is Reason.RATE_LIMITED:
-            host.free_at = max(host.free_at, now + wait_s)
-        return wait_s
-
     def _heals(self, row: Row) -> bool:
         return (
             row.error is not None
@@ -294,7 +237,7 @@ class Hosts:
 
     def _known(self, name: str) -> _Host:
         if name not in self._hosts:
-            self._hosts[name] = _Host(self._interval_s)
+            self._hosts[name] = _Host(interval_s=self._interval_s)
         self._hosts.move_to_end(name)
         return self._hosts[name]
 
@@ -305,18 +248,3 @@ class Hosts:
             if host.rows or host.busy:
                 return
             del self._hosts[name]
-
-
-def heals(error: WebError) -> bool:
-    """Whether the same request may do better in a while."""
-    details = _HEALING_DETAILS.get(error.reason, ())
-    return error.reason in _HEALING or any(detail in error.detail for detail in details)
-
-
-def back_off_s(url: str, tries: int, first_s: float) -> float:
-    """Seconds to wait after so many tries: doubled each time, and half of it by the URL's own dice.
-
-    Rows that failed together do not come back together, and do the same at every run.
-    """
-    dice = random.Random(f"{tries} {url}").random()
-    return float(first_s * 2 ** (tries - 1) * (0.5 + 0.5 * dice))

@@ -16,8 +16,9 @@ from protego import Protego
 from pydantic import PositiveFloat
 
 from curation.addresses import Target, WebError
+from curation.answers import retry_after_s
 from curation.hosts import Clock
-from curation.web import WebResponse, retry_after_s
+from curation.web import WebResponse
 from pipeline.reasons import Reason
 from pipeline.recipe import Section, operational
 
@@ -77,7 +78,7 @@ class Robots:
     def __init__(
         self, settings: RobotsSettings, fetch: Callable[..., WebResponse], agent_name: str, clock: Clock
     ) -> None:
-        """fetch: `WebOpener.get` of an opener that asks nobody here; agent_name: how sites address us."""
+        """fetch: `WebOpener.get`, which asks nobody here; agent_name: how sites address us."""
         self._settings = settings
         self._fetch = fetch
         self._agent_name = agent_name
@@ -153,12 +154,14 @@ class Robots:
             response = self._fetch(f"{site}/robots.txt", max_body_bytes=FETCHED_BYTES, any_status=True)
         except WebError as error:
             if error.reason in _NO_SITE:
-                raise WebError(error.reason, f"robots.txt: {error.detail}") from None
+                detail = f"robots.txt: {error.detail}"
+                raise WebError(error.reason, detail, transient=error.transient) from None
             if error.reason is Reason.TOO_MANY_REDIRECTS:
                 return _Rules()
             return _Rules(error=f"{error.reason}: {error.detail}")
         if response.status == 429:
-            raise WebError(Reason.RATE_LIMITED, "robots.txt: HTTP 429", retry_after_s(response.headers))
+            asked_s = retry_after_s(response.headers)
+            raise WebError(Reason.RATE_LIMITED, "robots.txt: HTTP 429", asked_s, status=429)
         if 400 <= response.status < 500:
             return _Rules()
         if not 200 <= response.status < 300:

@@ -11,24 +11,19 @@ the operator's word: its own address is not checked. It must allow tunnels to th
 """
 
 import contextlib
-import http.client
 import io
 import ipaddress
 import socket
 import ssl
 import urllib.request
 from collections.abc import Callable
-from datetime import UTC, datetime
 from email.message import Message
-from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import urljoin
 
 from pydantic import Field, PositiveInt, field_validator
 
 from curation.addresses import (
     Address,
-    Names,
     Target,
     WebError,
     checked_addresses,
@@ -36,16 +31,17 @@ from curation.addresses import (
     parse_url,
     system_addresses,
 )
+from curation.answers import check_status, location
+from curation.names import Names
 from curation.wire import Deadline, Proxy, Wire, as_web_errors, ask, connect, read_body
 from pipeline.reasons import Reason
 from pipeline.recipe import Section, operational
 
-__all__ = ["WebError", "WebOpener", "WebResponse", "WebSettings", "retry_after_s"]
+__all__ = ["WebError", "WebOpener", "WebResponse", "WebSettings", "url_to_get"]
 
 _AGENT = r"^[A-Za-z][\x20-\x7e]*$"
 _PRINTABLE = r"^[\x20-\x7e]*$"
 _REDIRECTS = (301, 302, 303, 307, 308)
-_MAX_RETRY_AFTER_S = 86_400.0
 
 
 class WebSettings(Section):
@@ -125,30 +121,35 @@ class WebOpener(urllib.request.OpenerDirector):
         self, fullurl: str | urllib.request.Request, data: Any = None, timeout: float | None = None
     ) -> WebResponse:
         """Get a URL; the caller's headers and time-out give way to the settings. Raises WebError only."""
-        if data is not None or (
-            isinstance(fullurl, urllib.request.Request) and fullurl.get_method() != "GET"
-        ):
-            raise WebError(Reason.URL_INVALID, "only GET is sent")
-        return self.get(fullurl if isinstance(fullurl, str) else fullurl.full_url)
+        return self.get(url_to_get(fullurl, data))
 
     def get(
-        self, url: str | Target, *, max_body_bytes: int | None = None, any_status: bool = False
+        self,
+        url: str | Target,
+        *,
+        max_body_bytes: int | None = None,
+        any_status: bool = False,
+        redirected: Callable[[Target], object] | None = None,
     ) -> WebResponse:
         """Get a URL, as text or read already, redirects followed. Raises WebError only.
 
         max_body_bytes: longest body taken, where it is not the settings'.
         any_status: also return the answers of servers that refuse or fail (4xx, 5xx and odd ones) and empty
         bodies, instead of raising; the caller looks at `status`.
+        redirected: told where each redirect leads, before that is asked for; what it raises is raised.
         """
         max_bytes = self._settings.max_body_bytes if max_body_bytes is None else max_body_bytes
         deadline = Deadline(self._settings.deadline_s)
-        for _ in range(self._settings.max_redirects + 1):
-            target = url if isinstance(url, Target) else parse_url(url)
-            answer = self._ask(target, deadline, max_bytes, any_status)
-            if isinstance(answer, WebResponse):
-                return answer
-            url = answer
-        raise WebError(Reason.TOO_MANY_REDIRECTS, url)
+        target = url if isinstance(url, Target) else parse_url(url)
+        redirects_left = self._settings.max_redirects
+        while isinstance(answer := self._ask(target, deadline, max_bytes, any_status), str):
+            if not redirects_left:
+                raise WebError(Reason.TOO_MANY_REDIRECTS, answer)
+            redirects_left -= 1
+            target = parse_url(answer)
+            if redirected:
+                redirected(target)
+        return answer
 
     def _ask(self, target: Target, deadline: Deadline, max_bytes: int, any_status: bool) -> WebResponse | str:
         """One request: a body, or the URL that it redirects to."""
@@ -160,9 +161,9 @@ class WebOpener(urllib.request.OpenerDirector):
             wire = Wire(connection, deadline)
             with contextlib.closing(ask(wire, self._request(target))) as response:
                 if response.status in _REDIRECTS:
-                    return _location(target, response.headers)
+                    return location(target, response.headers)
                 if not any_status:
-                    _check_status(response)
+                    check_status(response.status, response.headers)
                 body = read_body(response, wire, max_bytes)
                 if not (body or any_status):
                     raise WebError(Reason.EMPTY_BODY)
@@ -204,43 +205,16 @@ class WebOpener(urllib.request.OpenerDirector):
         return Proxy([ipaddress.ip_address(name) for name in names], self._proxy.port)
 
 
+def url_to_get(request: str | urllib.request.Request, data: Any = None) -> str:
+    """The URL of what `urllib` wants sent. Raises WebError (url_invalid) where that is no plain GET."""
+    if isinstance(request, str):
+        url, method = request, "GET"
+    else:
+        url, method = request.full_url, request.get_method()
+    if data is not None or method != "GET":
+        raise WebError(Reason.URL_INVALID, "only GET is sent")
+    return url
+
+
 def _is_literal(host: str) -> bool:
     return ":" in host or host.replace(".", "").isdigit()
-
-
-def _location(target: Target, headers: Message) -> str:
-    location = headers.get("Location")
-    if not location:
-        raise WebError(Reason.HTTP_PROTOCOL_ERROR, "redirect without location")
-    with contextlib.suppress(UnicodeError):  # http.client read it as Latin-1
-        location = location.encode("latin-1").decode("utf-8")
-    try:
-        return urljoin(target.url, location)
-    except ValueError as error:
-        raise WebError(Reason.URL_INVALID, error) from None
-
-
-def retry_after_s(headers: Message) -> float | None:
-    """Seconds that Retry-After asks for, as a number or as a date, 0 to 86,400; None where it does not."""
-    text = headers.get("Retry-After", "").strip()
-    if text.isascii() and text.isdigit():
-        return min(float(text), _MAX_RETRY_AFTER_S)
-    try:
-        moment = parsedate_to_datetime(text)
-    except (ValueError, OverflowError):
-        return None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return min(max((moment - datetime.now(UTC)).total_seconds(), 0.0), _MAX_RETRY_AFTER_S)
-
-
-def _check_status(response: http.client.HTTPResponse) -> None:
-    status = f"HTTP {response.status}"
-    if response.status in (429, 503):
-        reason = Reason.RATE_LIMITED if response.status == 429 else Reason.HTTP_SERVER_ERROR
-        raise WebError(reason, status, retry_after_s(response.headers))
-    if 400 <= response.status < 500:
-        raise WebError(Reason.HTTP_CLIENT_ERROR, status)
-    if 500 <= response.status < 600:
-        raise WebError(Reason.HTTP_SERVER_ERROR, status)
-    if response.status == http.client.PARTIAL_CONTENT or not 200 <= response.status < 300:
-        raise WebError(Reason.HTTP_PROTOCOL_ERROR, status)

@@ -14,7 +14,7 @@ import pytest
 
 from curation.download import Download, DownloadSettings, opted_out
 from curation.takedown import Takedown
-from curation.web import WebOpener, WebSettings
+from curation.web import WebError, WebOpener, WebSettings
 from pipeline.reasons import Reason
 from tests.curation.test_hosts import FakeClock
 from tests.curation.test_web import LoopbackServer, reply, serving
@@ -171,7 +171,7 @@ def test_an_img2dataset_that_dies_crashes_every_row_and_raises_nothing(
 def test_an_error_that_is_not_ours_is_a_crash_with_its_text(
     process: Callable[[pa.Table], pa.Table], server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(*_: Any) -> None:
+    def fails(*_: Any, **__: Any) -> None:
         raise KeyError("odd | text")
 
     monkeypatch.setattr(WebOpener, "get", fails)
@@ -272,6 +272,30 @@ def test_robots_txt_is_asked_for_once_in_all_units_and_is_no_row() -> None:
         assert sum("GET /robots.txt " in head for head in server.heads) == 1
 
 
+def test_robots_txt_and_rows_of_a_site_share_one_lookup(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def find(host: str, *_: Any, **__: Any) -> list[Any]:
+        asked.append(host)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", 0))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", find)
+    with serving(guarded) as server, Download(SETTINGS).open() as process:
+        result = process(table([server.url("/a", host="pictures.example")]))
+    assert result["image"].to_pylist() == [b"/a"]
+    assert asked == ["pictures.example"]
+
+
+def test_any_other_request_of_the_process_keeps_to_robots_txt_too() -> None:
+    with serving(guarded) as server, Download(SETTINGS).open():
+        assert urllib.request.urlopen(server.url("/public")).read() == b"/public"
+        for path in ("/private", "/moved"):
+            with pytest.raises(WebError) as caught:
+                urllib.request.urlopen(server.url(path))
+            assert caught.value.reason is Reason.ROBOTS_FORBIDDEN
+        assert asked_of(server) == ["/public", "/moved"]
+
+
 def test_robots_txt_that_cannot_be_had_fails_the_rows_of_its_site() -> None:
     with serving(lambda connection, path: connection.sendall(reply(b"", status="500 Oops"))) as server:
         urls = [server.url("/a"), server.url("/b")]
@@ -357,6 +381,13 @@ def test_the_rate_of_a_host_is_kept_to() -> None:
     with serving(answer) as server, stage.open() as process:
         process(table([server.url(f"/{n}") for n in range(5)]))
     assert clock.time - 100 == pytest.approx(8, abs=0.1)
+
+
+def test_a_refused_redirect_has_used_its_turn_and_a_refused_row_has_not() -> None:
+    stage, clock = patient(robots=True, host_per_second=0.5, threads=1)
+    with serving(guarded) as server, stage.open() as process:
+        process(table([server.url(path) for path in ("/private", "/moved", "/public")]))
+    assert clock.time - 100 == pytest.approx(2, abs=0.1)
 
 
 def test_rows_of_a_host_where_nobody_answers_are_given_up_and_others_go_on() -> None:

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from threading import Condition, Lock
+from threading import Condition, Event, Lock, Semaphore
 from typing import Any
 
 import pytest
 
 from curation import hosts as hosts_module
 from curation.addresses import WebError, parse_url
-from curation.hosts import Clock, Hosts, HostSettings, Row, back_off_s, heals
+from curation.hosts import Clock, Hosts, HostSettings, Row
 from pipeline.reasons import Reason
 
 pytestmark = pytest.mark.timeout(30)
@@ -198,50 +198,14 @@ def test_a_row_whose_turn_would_come_too_late_is_refused_at_once() -> None:
 # further tries
 
 
-@pytest.mark.parametrize(
-    ("error", "expected"),
-    [
-        (WebError(Reason.CONNECT_FAILED), True),
-        (WebError(Reason.TRUNCATED_BODY), True),
-        (WebError(Reason.RATE_LIMITED, "HTTP 429"), True),
-        (WebError(Reason.HTTP_SERVER_ERROR, "HTTP 502"), True),
-        (WebError(Reason.HTTP_SERVER_ERROR, "HTTP 503"), True),
-        (WebError(Reason.HTTP_SERVER_ERROR, "HTTP 504"), True),
-        (WebError(Reason.HTTP_SERVER_ERROR, "HTTP 500"), False),
-        (WebError(Reason.HTTP_CLIENT_ERROR, "HTTP 404"), False),
-        (WebError(Reason.DNS_FAILED, "x: [Errno -3] Temporary failure in name resolution"), True),
-        (WebError(Reason.DNS_FAILED, "x: [Errno -2] Name or service not known"), False),
-        (WebError(Reason.DEADLINE_EXCEEDED), False),
-        (WebError(Reason.TLS_FAILED), False),
-        (WebError(Reason.ADDRESS_FORBIDDEN), False),
-        (WebError(Reason.ROBOTS_FORBIDDEN), False),
-        (WebError(Reason.OPTED_OUT), False),
-        (WebError(Reason.TOO_MANY_BYTES), False),
-        (WebError(Reason.EMPTY_BODY), False),
-        (WebError(Reason.CRASHED), False),
-    ],
-)
-def test_only_what_can_heal_is_tried_again(error: WebError, expected: bool) -> None:
-    assert heals(error) is expected
-    assert Asker(["http://a.example/"]).fail(error)[1] is expected
+def test_only_what_can_heal_is_tried_again() -> None:
+    assert Asker(["http://a.example/"]).fail(BROKEN)[1]
+    assert not Asker(["http://a.example/"]).fail(WebError(Reason.TOO_MANY_BYTES))[1]
 
 
 def test_a_row_is_tried_so_often_and_no_more() -> None:
     asker = Asker(["http://a.example/"], retries=3)
     assert [asker.fail(BROKEN)[1] for _ in range(4)] == [True, True, True, False]
-
-
-def test_waits_double_and_lie_between_half_and_all_of_that() -> None:
-    for tries in (1, 2, 3):
-        waits = [back_off_s(f"http://a.example/{n}", tries, 0.5) for n in range(200)]
-        longest = 0.5 * 2 ** (tries - 1)
-        assert longest / 2 <= min(waits) < 0.6 * longest
-        assert 0.9 * longest < max(waits) <= longest
-
-
-def test_the_dice_of_a_url_fall_the_same_at_every_run() -> None:
-    assert back_off_s("http://a.example/1", 2, 1.0) == back_off_s("http://a.example/1", 2, 1.0)
-    assert back_off_s("http://a.example/1", 2, 1.0) != back_off_s("http://a.example/2", 2, 1.0)
 
 
 def test_other_rows_of_the_host_go_on_while_one_waits_for_its_next_try() -> None:
@@ -400,3 +364,57 @@ def test_many_threads_take_every_row_once_and_none_waits_for_ever() -> None:
     with ThreadPoolExecutor(16) as threads:
         taken = [url for found in threads.map(ask, range(len(urls)), timeout=20) for url in found]
     assert sorted(taken) == sorted(urls)
+
+
+class LastComerFirst(Condition):
+    """Notices go to whoever waits for the shortest time: `threading` promises no order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiting: list[Event] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        told = Event()
+        self.waiting.append(told)
+        self.release()
+        try:
+            return told.wait(timeout)
+        finally:
+            self.acquire()
+
+    def notify(self, n: int = 1) -> None:
+        for _ in range(min(n, len(self.waiting))):
+            self.waiting.pop().set()
+
+
+class ToldClock(FakeClock):
+    """Every wait lasts until somebody is told; `waits` counts those begun."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits = Semaphore(0)
+
+    def wait(self, condition: Condition, seconds: float | None) -> None:
+        self.waits.release()
+        if not condition.wait(5):
+            raise NothingDueError
+
+
+def test_a_thread_told_of_two_turns_takes_one_and_passes_the_other_on() -> None:
+    clock, told = ToldClock(), LastComerFirst()
+    hosts = Hosts(HostSettings(host_per_second=0.1), clock=clock)
+    hosts._changed = told
+    unit = hosts.begin(map(parse_url, [*pages("a.example", 2), *pages("b.example", 2)]))
+    rows = [hosts.take(unit), hosts.take(unit)]
+    with ThreadPoolExecutor(2) as threads:
+        taken = []
+        for _ in range(2):
+            taken.append(threads.submit(hosts.take, unit))
+            assert clock.waits.acquire(timeout=5)
+        for row in rows:  # both notices go to the second thread, which waits anew for the first turn
+            hosts.answered(row)
+            assert clock.waits.acquire(timeout=5)
+        with told:
+            clock.time += 10
+            told.notify()
+        assert {row.result(5).target.url for row in taken} == {"http://a.example/1", "http://b.example/1"}

@@ -169,6 +169,14 @@ def test_a_site_that_limits_us_is_waited_for() -> None:
     with pytest.raises(WebError) as caught:
         site.check("http://a.example/")
     assert (caught.value.reason, caught.value.retry_after_s) == (Reason.RATE_LIMITED, 7.0)
+    assert caught.value.status == 429
+
+
+@pytest.mark.parametrize("transient", [True, False])
+def test_a_name_system_that_may_do_better_soon_says_so_for_the_rows_too(transient: bool) -> None:
+    with pytest.raises(WebError) as caught:
+        Site(WebError(Reason.DNS_FAILED, "x", transient=transient)).check("http://a.example/")
+    assert caught.value.transient is transient
 
 
 def test_one_that_breaks_the_parser_counts_as_one_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:

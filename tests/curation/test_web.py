@@ -8,19 +8,14 @@ import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
-from email.message import Message
-from email.utils import format_datetime
 from threading import Event, Thread
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import settings as settings_of_hypothesis
-from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from curation.web import WebError, WebOpener, WebSettings, retry_after_s
+from curation.addresses import Target
+from curation.web import WebError, WebOpener, WebSettings
 from pipeline.reasons import Reason
 
 pytestmark = pytest.mark.timeout(30)
@@ -251,59 +246,7 @@ def test_a_caller_may_set_a_cap_of_its_own() -> None:
     assert caught.value.reason is Reason.TOO_MANY_BYTES
 
 
-# Retry-After
-
-
-def headers(**named: str) -> Message:
-    message = Message()
-    for name, value in named.items():
-        message[name.replace("_", "-")] = value
-    return message
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [
-        ("0", 0),
-        (" 120 ", 120),
-        ("86400", 86400),
-        ("86401", 86400),
-        ("9" * 5000, 86400),
-        ("Fri, 01 Jan 2010 00:00:00 GMT", 0),
-        ("Fri, 01 Jan 2010 00:00:00 -0000", 0),
-        ("Thu, 01 Jan 2099 00:00:00 GMT", 86400),
-        ("", None),
-        ("-5", None),
-        ("1.5", None),
-        ("٣", None),
-        ("soon", None),
-        ("Thu, 32 Jan 2099 99:00:00 GMT", None),
-        ("Thu, 01 Jan 99999999999999999999 00:00:00 GMT", None),
-        ("Thu, 01 Jan 2099 00:00:00 +99999999999999", None),
-    ],
-)
-def test_retry_after_is_seconds_or_a_date_within_a_day(text: str, seconds: float | None) -> None:
-    assert retry_after_s(headers(Retry_After=text)) == seconds
-
-
-def test_a_date_is_counted_from_now() -> None:
-    soon = retry_after_s(headers(Retry_After=format_datetime(datetime.now(UTC) + timedelta(hours=1))))
-    assert soon is not None
-    assert 3000 < soon <= 3600
-
-
-def test_no_retry_after_is_none() -> None:
-    assert retry_after_s(headers()) is None
-
-
-WORD = st.text("JanMonGT:+-0123456789", max_size=20)
-
-
-@settings_of_hypothesis(max_examples=50)
-@given(st.text(max_size=40) | st.lists(WORD, min_size=4, max_size=7).map(" ".join))
-def test_any_retry_after_is_read_or_ignored(text: str) -> None:
-    seconds = retry_after_s({"Retry-After": text})  # type: ignore[arg-type]
-    assert seconds is None or 0 <= seconds <= 86400
+# refusals and failures
 
 
 @pytest.mark.parametrize(
@@ -320,6 +263,7 @@ def test_a_busy_server_says_for_how_long(status: str, reason: Reason, retry_afte
     with serving(answer) as server, pytest.raises(WebError) as caught:
         WebOpener(settings()).open(server.url())
     assert (caught.value.reason, caught.value.retry_after_s) == (reason, retry_after)
+    assert caught.value.status == int(status.split()[0])
 
 
 # where requests may go
@@ -462,6 +406,24 @@ def test_redirects_are_counted() -> None:
     with serving(redirects("/again")) as server:
         assert reason_of(server.url(), max_redirects=3) is Reason.TOO_MANY_REDIRECTS
     assert len(server.heads) == 4
+
+
+def test_the_caller_is_told_where_each_redirect_leads_before_it_is_asked_for() -> None:
+    told: list[tuple[str, int]] = []
+    with serving(redirects("/end")) as server:
+        url = server.url("/start")
+        WebOpener(settings()).get(url, redirected=lambda to: told.append((to.path, len(server.heads))))
+    assert told == [("/end", 1)]
+
+
+def test_a_redirect_that_the_caller_refuses_is_not_followed() -> None:
+    def refuse(target: Target) -> None:
+        raise WebError(Reason.TAKEN_DOWN, target.path)
+
+    with serving(redirects("/end")) as server, pytest.raises(WebError) as caught:
+        WebOpener(settings()).get(server.url("/start"), redirected=refuse)
+    assert caught.value.detail == "/end"
+    assert len(server.heads) == 1
 
 
 # bounds in bytes
