@@ -17,7 +17,7 @@ from curation.judge import Judge, JudgeSettings, decide, judge_inputs, open_judg
 from curation.known import PersonPlan
 from curation.mllm import Mllm, MllmError, ModelSettings, UnreachableError
 from curation.recaption import load_rounds
-from curation.validate import Finding, Validator
+from curation.validate import Finding, Validator, words_hash
 from pipeline.reasons import Reason, status_of
 from pipeline.recipe import Section, fingerprint
 from pipeline.records import Caption, PairRow, PersonKey, Verdict, to_table
@@ -85,9 +85,9 @@ class AnnotateSettings(Section):
         wanted = self.plan()(PersonKey(0, 0, 0), "")
         rounds = load_rounds(self.caption.recaption)
         library = self.caption.library().library_hash
-        return [wanted.verdict_id, library, fingerprint(sorted(set(rounds.names.values())))] + [
-            caption.caption_id for caption in wanted.captions
-        ]
+        named = fingerprint(sorted(set(rounds.names.values())))
+        captions = [caption.caption_id for caption in wanted.captions]
+        return [wanted.verdict_id, library, named, words_hash(), *captions]
 
     def check_models(self) -> None:
         """See that every model that is asked answers and sees. Raises MllmError."""

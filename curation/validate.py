@@ -5,6 +5,7 @@ a good caption (docs/method.md, captions).
 """
 
 import csv
+import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -135,14 +136,22 @@ class Validator:
                 yield Finding(Reason.CAPTION_REPEATS_SIBLING, f"{overlap:.0%} of the word pairs in common")
 
 
+def words_hash() -> str:
+    """Hash of the packaged lists of words, 12 hex digits: for the phase's fingerprint."""
+    return hashlib.sha256(_words_text().encode()).hexdigest()[:12]
+
+
+def _words_text() -> str:
+    return (resources.files("prompts") / WORDS).read_text(encoding="utf-8")
+
+
 def _overlap(one: Sequence[str], other: Sequence[str]) -> float:
     pairs, others = (set(pairwise(words)) for words in (one, other))
     return len(pairs & others) / len(pairs | others) if pairs | others else 1.0
 
 
 def _load_words() -> Mapping[Reason, re.Pattern[str]]:
-    text = (resources.files("prompts") / WORDS).read_text(encoding="utf-8")
-    rows = csv.DictReader(line for line in text.splitlines() if not line.startswith("#"))
+    rows = csv.DictReader(line for line in _words_text().splitlines() if not line.startswith("#"))
     return {
         Reason(row["reason"]): re.compile(
             rf"(?<![\w-])(?:{'|'.join(map(re.escape, row['terms'].split('|')))})(?![\w-])", re.IGNORECASE

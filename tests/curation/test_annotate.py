@@ -458,3 +458,9 @@ def test_fingerprint_inputs_follow_library_and_prompt(tmp_path: Path) -> None:
     assert endpoint.inputs() != before[1]
     library.write_text("A person in [colored bottom].\n")
     assert stand_in.inputs() != before[0]
+
+
+def test_fingerprint_inputs_follow_the_lists_of_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = settings(STAND_IN).inputs()
+    monkeypatch.setattr("curation.validate._words_text", lambda: "reason,terms\ncaption_guesses,maybe\n")
+    assert settings(STAND_IN).inputs() != before
