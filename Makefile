@@ -33,7 +33,8 @@ check: setup
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 
-proof: setup  ## long series of kills; results stand in benchmarks/
+proof: setup  ## long tests and series of kills; results stand in benchmarks/
+	$(RUN) $(VENV)/bin/python -m pytest tests -m proof
 	$(RUN) $(VENV)/bin/python -m benchmarks.kills
 
 bench: setup  ## measurements; results stand in benchmarks/

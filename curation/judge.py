@@ -6,7 +6,7 @@ that a changed threshold asks nobody again (docs/method.md, the judge).
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Literal, Protocol, Self
 
 from pydantic import Field, model_validator
 
@@ -14,6 +14,7 @@ from curation.captioners import Person
 from curation.completions import Example
 from curation.exemplars import Exemplars, load_exemplars
 from curation.fit import FitSettings, fit
+from curation.heuristics import MODEL_ID, HeuristicSettings, fault_scores, measure
 from curation.mllm import Mllm, ModelSettings, Question, Sampling
 from curation.prompts import Prompt, load_prompt
 from pipeline.reasons import Reason
@@ -39,15 +40,18 @@ LETTERS: Mapping[str, Reason | None] = {
 class JudgeSettings(Section):
     """Who judges, and from which probability on a person is kept."""
 
-    judge: Literal["none", "endpoint"] = "none"
-    """`endpoint` asks a multimodal model; `none` keeps everybody."""
+    judge: Literal["none", "endpoint", "heuristics-stand-in"] = "none"
+    """`endpoint` asks a multimodal model; `heuristics-stand-in` measures light and sharpness, and no more;
+    `none` keeps everybody."""
     model: str = ""
     """The judge's name among `annotate.models`."""
     prompt: str = "judge"
     """The name of a packaged prompt or a path."""
     exemplars: str | None = None
-    """A folder with pictures and a table `exemplars.csv` (file, letter), shown to the model before each
-    question; none by default."""
+    """A folder with pictures and a table `exemplars.csv` (file, letter), or the packaged `judge-exemplars`:
+    shown to the model before each question; none by default."""
+    heuristics: HeuristicSettings = HeuristicSettings()
+    """Limits of the stand-in."""
     keep_min: float = Field(default=0.5, ge=0, le=1)
     """Least probability of the letter A of a person that is kept."""
     picture: FitSettings = FitSettings()
@@ -74,14 +78,54 @@ def judge_inputs(settings: JudgeSettings, models: Sequence[ModelSettings]) -> li
     """What shapes a verdict beside the crop; empty without a judge. Raises PromptError, ExemplarError."""
     if settings.judge == "none":
         return []
+    if settings.judge == "heuristics-stand-in":
+        return [MODEL_ID, settings.heuristics.result_settings()]
     (model,) = (model for model in models if model.name == settings.model)
     shown = load_exemplars(settings.exemplars).id if settings.exemplars else ""
     prompt = load_prompt(settings.prompt).id
     return [model.name, model.revision, prompt, shown, settings.picture.result_settings(), settings.seed]
 
 
+class Judge(Protocol):
+    """Whatever can judge."""
+
+    @property
+    def model_id(self) -> str:
+        """The model's name."""
+        ...
+
+    async def judge(self, person: Person) -> tuple[Verdict, int, int]:
+        """The verdict without its id, requests made, tokens spent. Raises MllmError, CropError."""
+        ...
+
+
 @dataclass(frozen=True)
-class Judge:
+class HeuristicsStandIn:
+    """Stand-in for a multimodal model: says of light, sharpness and keypoints what a CPU can measure."""
+
+    settings: HeuristicSettings
+
+    @property
+    def model_id(self) -> str:
+        """Says that it is none."""
+        return MODEL_ID
+
+    async def judge(self, person: Person) -> tuple[Verdict, int, int]:
+        """Nobody is asked."""
+        measured = measure(person.picture, person.keypoints, self.settings.keypoint_min)
+        faults = fault_scores(measured, self.settings)
+        scores = [faults.get(letter, 0.0) for letter in LETTERS]
+        return (
+            Verdict(
+                letter=max(faults, key=faults.__getitem__), scores=scores, model_id=MODEL_ID, prompt_id=""
+            ),
+            0,
+            0,
+        )
+
+
+@dataclass(frozen=True)
+class EndpointJudge:
     """A multimodal model that says a letter."""
 
     settings: JudgeSettings
@@ -122,5 +166,7 @@ def open_judge(settings: JudgeSettings, models: Mapping[str, Mllm]) -> Judge | N
     """The judge of the settings; models: by name, open. Raises PromptError, ExemplarError."""
     if settings.judge == "none":
         return None
+    if settings.judge == "heuristics-stand-in":
+        return HeuristicsStandIn(settings.heuristics)
     shown = load_exemplars(settings.exemplars) if settings.exemplars else Exemplars("", ())
-    return Judge(settings, load_prompt(settings.prompt), shown, models[settings.model])
+    return EndpointJudge(settings, load_prompt(settings.prompt), shown, models[settings.model])

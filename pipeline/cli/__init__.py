@@ -9,6 +9,7 @@ import typer
 
 from pipeline.cli.curate import curate
 from pipeline.cli.demo import demo
+from pipeline.cli.judge_eval import judge_eval
 from pipeline.cli.options import UsageError
 from pipeline.cli.plan import plan
 from pipeline.cli.report import report
@@ -34,6 +35,7 @@ def build_app() -> typer.Typer:
     app.command(epilog="Example: webperson plan recipes/laptop.yaml --urls mylist.txt --out out/")(plan)
     app.command(epilog="Example: webperson report out/")(report)
     app.command(epilog="Example: webperson serve recipes/webperson-1m.yaml --address auto --port 8000")(serve)
+    app.command(epilog="Example: webperson judge-eval out/ --sample 200")(judge_eval)
     app.add_typer(templates_app(), name="templates")
     app.command(epilog="Example: webperson train recipes/laptop.yaml --shards out/ --out out/train")(train)
     app.command(epilog="Example: webperson evaluate out/train --shards out/ --split test")(evaluate)

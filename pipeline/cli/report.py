@@ -126,6 +126,11 @@ def _so_far(out: Place) -> dict[str, Any]:
 
 
 def _stand_ins(recipe: dict[str, Any]) -> list[str]:
-    if recipe["annotate"]["caption"]["captioner"] != "attributes-stand-in":
-        return []
-    return ["Captions are by attributes-stand-in, which measures colours: no multimodal model wrote them."]
+    notes = []
+    if recipe["annotate"]["judge"]["judge"] == "heuristics-stand-in":
+        notes.append("The judge is heuristics-stand-in, which measures light and sharpness: no model looked.")
+    if recipe["annotate"]["caption"]["captioner"] == "attributes-stand-in":
+        notes.append(
+            "Captions are by attributes-stand-in, which measures colours: no multimodal model wrote them."
+        )
+    return notes

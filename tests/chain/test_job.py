@@ -102,6 +102,7 @@ def test_a_job_leaves_the_same_rows_as_a_run_without_ray(
     assert row_hashes(tmp_path / "out") == row_hashes(undisturbed.out)
 
 
+@pytest.mark.proof
 def test_a_job_that_is_stopped_and_submitted_again_leaves_the_same_rows(
     cluster: Cluster, undisturbed: Photographs, photographs_web: RunningWeb, tmp_path: Path
 ) -> None:

@@ -17,7 +17,7 @@ from tests.chain.conftest import SECONDS, Finished, Photographs, run, start
 from tests.object_store import object_store
 from world.web import RunningWeb, serve
 
-pytestmark = [pytest.mark.chain, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.chain, pytest.mark.proof, pytest.mark.timeout(600)]
 
 
 @dataclass

@@ -40,12 +40,31 @@ def test_the_id_follows_pictures_and_letters(tmp_path: Path) -> None:
         ("file,letter\nred.jpg,A\nred.jpg,Z\n", "row 3: letter 'Z' is none of A B C"),
         ("file,letter\ngone.jpg,A\n", "row 2: .*gone.jpg"),
         ("file,letter\nexemplars.csv,A\n", "row 2: crop"),
+        ("file,letter\nnowhere:a.jpg,A\n", "row 2: nowhere:a.jpg: the package nowhere is not installed"),
+        ("file,letter,box\nred.jpg,A,0 0 61 60\n", "row 2: box: '0 0 61 60' is not inside 60 × 120"),
+        ("file,letter,box\nred.jpg,A,0 0 60\n", "row 2: box: '0 0 60' is not four whole numbers"),
+        ("file,letter,change\nred.jpg,A,melt\n", "row 2: change: 'melt' is none of blur, dark, hide, words"),
+        ("file,letter,change\nexemplars.csv,A,blur\n", "row 2: crop"),
     ],
 )
 def test_a_bad_table_is_refused_by_file_and_row(tmp_path: Path, table: str, problem: str) -> None:
     with pytest.raises(ExemplarError, match=problem) as refusal:
         load_exemplars(folder(tmp_path, table))
     assert "exemplars.csv" in str(refusal.value)
+
+
+def test_the_packaged_exemplars_show_seven_letters_in_small_pictures() -> None:
+    shown = load_exemplars("judge-exemplars").shown
+    assert {exemplar.letter for exemplar in shown} == set("ABCDEFG")
+    for exemplar in shown:
+        with Image.open(io.BytesIO(exemplar.jpeg)) as picture:
+            assert max(picture.size) <= 448
+
+
+def test_the_id_follows_what_a_picture_is_made_of(tmp_path: Path) -> None:
+    tables = ["red.jpg,A,,", "red.jpg,A,0 0 60 60,", "red.jpg,A,,blur"]
+    ids = {load_exemplars(folder(tmp_path, f"file,letter,box,change\n{row}\n")).id for row in tables}
+    assert len(ids) == 3
 
 
 def test_a_folder_without_table_is_refused(tmp_path: Path) -> None:

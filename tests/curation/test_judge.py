@@ -10,7 +10,7 @@ from PIL import Image
 
 from curation.captioners import Person
 from curation.exemplars import Exemplar, Exemplars
-from curation.judge import LETTERS, Judge, JudgeSettings, decide, judge_inputs
+from curation.judge import LETTERS, EndpointJudge, JudgeSettings, decide, judge_inputs, open_judge
 from curation.mllm import Mllm, ModelSettings
 from curation.prompts import Prompt
 from pipeline.reasons import Reason
@@ -50,9 +50,8 @@ def test_the_model_sees_the_exemplars_first_and_then_the_person() -> None:
 
     async def ask(settings: ModelSettings) -> Any:
         async with Mllm(settings) as model:
-            return await Judge(JudgeSettings(judge="endpoint", model="toy"), prompt, shown, model).judge(
-                person
-            )
+            asked = JudgeSettings(judge="endpoint", model="toy")
+            return await EndpointJudge(asked, prompt, shown, model).judge(person)
 
     with fake_endpoint(lambda n, body: chosen("C", body["structured_outputs"]["choice"])) as endpoint:
         verdict, requests, tokens = asyncio.run(ask(ModelSettings(name="toy", urls=(endpoint.url,))))
@@ -70,3 +69,29 @@ def test_what_shapes_a_verdict_changes_its_inputs() -> None:
     assert judge_inputs(base.model_copy(update={"seed": 1}), models) != before
     assert judge_inputs(base, [models[0].model_copy(update={"revision": "2"})]) != before
     assert judge_inputs(JudgeSettings(), models) == []
+
+
+def test_the_stand_in_judges_without_any_model_and_says_its_name() -> None:
+    settings = JudgeSettings(judge="heuristics-stand-in")
+    judge = open_judge(settings, {})
+    assert judge is not None
+    crop = np.full((256, 128, 3), 2, np.uint8)
+    person = Person(PersonKey(0, 0, 0), b"", crop, np.ones((17, 3)))
+    verdict, requests, tokens = asyncio.run(judge.judge(person))
+    assert (verdict.letter, verdict.model_id, requests, tokens) == ("F", "heuristics-stand-in/1", 0, 0)
+    assert sum(verdict.scores) == pytest.approx(1.0)
+    assert decide(verdict.scores, settings.keep_min) is Reason.UNCLEAR
+
+
+def test_a_limit_of_the_stand_in_shapes_its_verdicts() -> None:
+    settings = JudgeSettings(judge="heuristics-stand-in")
+    stricter = settings.heuristics.model_copy(update={"sharpness_min": 9.0})
+    assert judge_inputs(settings.model_copy(update={"heuristics": stricter}), []) != judge_inputs(
+        settings, []
+    )
+
+
+@pytest.mark.parametrize("judge", ["none", "heuristics-stand-in"])
+def test_only_the_endpoint_has_a_model(judge: Any) -> None:
+    with pytest.raises(ValueError, match="needed by the judge `endpoint`, and by no other"):
+        JudgeSettings(judge=judge, model="toy")

@@ -13,7 +13,7 @@ import pytest
 from pipeline.cli import main
 from pipeline.storage import StorageError, run_lock
 
-COMMANDS = ("demo", "curate", "report", "serve", "train", "evaluate")
+COMMANDS = ("demo", "curate", "report", "serve", "judge-eval", "train", "evaluate")
 
 
 class Ended(NamedTuple):

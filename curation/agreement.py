@@ -1,0 +1,91 @@
+"""How well two judgements of the same persons agree, estimated for all persons from a weighted sample."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import sqrt
+
+Z = 1.959964
+"""The normal quantile of a two-sided interval of 95 %."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One person of the sample: two outcomes, and how many persons it stands for."""
+
+    judged: str
+    labelled: str
+    weight: float
+
+
+@dataclass(frozen=True)
+class Share:
+    """An estimated share of persons and its interval of 95 %, all in [0, 1]."""
+
+    value: float
+    low: float
+    high: float
+    persons: int
+    """Persons of the sample that it rests on."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Agreement on one outcome against all others."""
+
+    outcome: str
+    judged: int
+    """Persons of the sample of whom the judge says so."""
+    labelled: int
+    """Persons of the sample of whom the label says so."""
+    precision: Share | None
+    """Of those of whom the judge says so, how many are; None if there are none in the sample."""
+    recall: Share | None
+    """Of those who are, of how many the judge says so; None if there are none in the sample."""
+    kappa: float | None
+
+
+def agree_on(outcome: str, holds: Callable[[str], bool], pairs: Sequence[Pair]) -> Agreement:
+    """Agreement on what `holds` of an outcome."""
+    judged = [pair for pair in pairs if holds(pair.judged)]
+    labelled = [pair for pair in pairs if holds(pair.labelled)]
+    two = [Pair(str(holds(pair.judged)), str(holds(pair.labelled)), pair.weight) for pair in pairs]
+    return Agreement(
+        outcome,
+        len(judged),
+        len(labelled),
+        share(judged, lambda pair: holds(pair.labelled)),
+        share(labelled, lambda pair: holds(pair.judged)),
+        kappa(two),
+    )
+
+
+def share(pairs: Sequence[Pair], hit: Callable[[Pair], bool]) -> Share | None:
+    """The weighted share of hits with Wilson's interval (1927); None without pairs.
+
+    Weights that differ tell less than as many equal ones: the interval is that of Kish's effective size,
+    (Σw)² / Σw² (1965).
+    """
+    if not pairs:
+        return None
+    total = sum(pair.weight for pair in pairs)
+    p = min(1.0, sum(pair.weight for pair in pairs if hit(pair)) / total)
+    n = total**2 / sum(pair.weight**2 for pair in pairs)
+    middle = (p + Z**2 / (2 * n)) / (1 + Z**2 / n)
+    half = Z / (1 + Z**2 / n) * sqrt(p * (1 - p) / n + Z**2 / (4 * n**2))
+    return Share(p, max(0.0, min(p, middle - half)), min(1.0, max(p, middle + half)), len(pairs))
+
+
+def kappa(pairs: Sequence[Pair]) -> float | None:
+    """Cohen's kappa (1960) of weighted pairs: agreement beyond chance; None where chance explains it all."""
+    total = sum(pair.weight for pair in pairs)
+    if not total:
+        return None
+    observed = sum(pair.weight for pair in pairs if pair.judged == pair.labelled) / total
+    outcomes = {pair.judged for pair in pairs} & {pair.labelled for pair in pairs}
+    chance = sum(
+        sum(pair.weight for pair in pairs if pair.judged == outcome)
+        * sum(pair.weight for pair in pairs if pair.labelled == outcome)
+        for outcome in outcomes
+    )
+    expected = chance / total**2
+    return (observed - expected) / (1 - expected) if expected < 1 - 1e-12 else None
