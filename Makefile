@@ -45,6 +45,7 @@ bench: setup  ## measurements; results stand in benchmarks/
 	$(RUN) OMP_NUM_THREADS=1 $(VENV)/bin/python -m benchmarks.harvest
 	$(RUN) $(VENV)/bin/python -m benchmarks.units
 	$(RUN) $(VENV)/bin/python -m benchmarks.mllm_client
+	$(RUN) OMP_NUM_THREADS=1 $(VENV)/bin/python -m benchmarks.audit
 
 clean:
 	rm -rf $(VENV) .tools out dist uv.lock .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

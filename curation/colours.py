@@ -2,7 +2,7 @@
 
 import csv
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 
@@ -30,11 +30,13 @@ SKIN_DISTANCE = 15.0
 
 @dataclass(frozen=True)
 class GarmentColour:
-    """The term that most pixels of a region vote for, its share, and their median CIELAB colour."""
+    """What most pixels of a region vote for: the term, its share, the median CIELAB colour of its pixels."""
 
     name: str
     share: float
     lab: tuple[float, float, float]
+    shares: Mapping[str, float]
+    """Of every term that got votes, the most first."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,9 +158,11 @@ def _vote(lab: Floats, terms: ColourTerms) -> GarmentColour | None:
         if (lit & (votes == name)).mean() < LIT_SHARE:
             votes[~lit & (votes == name)] = "black"
     names, counts = np.unique(votes, return_counts=True)
-    winner = names[counts.argmax()]
+    order = np.argsort(-counts, kind="stable")
+    shares = {str(names[at]): float(counts[at] / len(lab)) for at in order}
+    winner = next(iter(shares))
     lightness, a, b = np.median(lab[votes == winner], axis=0)
-    return GarmentColour(str(winner), float(counts.max() / len(lab)), (float(lightness), float(a), float(b)))
+    return GarmentColour(winner, shares[winner], (float(lightness), float(a), float(b)), shares)
 
 
 def _skin(crop: NDArray[np.uint8], keypoints: Floats, keypoint_min: float) -> Floats | None:

@@ -37,7 +37,7 @@ class CaptionLimits(Section):
     sibling_overlap_max: float = Field(default=0.8, ge=0, le=1)
     """Largest share of word pairs in common with another caption of the person (Jaccard)."""
     english_share_min: float = Field(default=0.06, ge=0, le=1)
-    """Least share of words that are the commonest little words of English."""
+    """Least share of words that are little words or colours of English."""
 
 
 @dataclass(frozen=True)
@@ -50,22 +50,35 @@ class Finding:
 
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 _MARKUP = re.compile(
-    r"[*_#`~<>{}|\\^]|https?://|^\s*(?:[-•–]|\d+[.)])\s|^\s*[\"“'‘].*[\"”'’]\s*$"
-    r"|^\s*(?:caption|description|answer|sentence|output)\b[^:.]{0,20}:",
+    r"[*_#`~<>{}|\\^]|https?://|&\w+;|^\s*(?:[-•–]|\d+[.)])\s"
+    r"|^\s*(?:[\"“][^\"”]*[\"”]|['‘].*['’])\s*$|^\s*(?:sure|certainly|of course)[,.!]"
+    r"|^\s*(?:here(?:'s| is) )?(?:the |a )?(?:caption|description|answer|sentence|output)\b[^:.]{0,20}:",
     re.IGNORECASE,
 )
 _PLACEHOLDER = re.compile(r"[\[\]]")
 _SENTENCE_END = re.compile(r"[.!?](?=\s+[A-Z]|\s*$)")
 _ENGLISH = frozenset(
-    "a an the and with of in on is are his her has wears wearing over at to who he she it".split()  # noqa: SIM905
+    "a an the and with of in on is are his her has wears wearing over at to who he she it "  # noqa: SIM905
+    "black white grey gray red blue green yellow brown purple dark light hair shirt shoes".split()
 )
-_NAME = re.compile(r"\b(\w+)[,;]?\s((?:[A-Z][a-z]+\s){1,2}[A-Z][a-z]+)\b")
-_ARTICLES = frozenset({"a", "an", "the"})
+_FOREIGN = frozenset(
+    "un una uno el la los las del con y il di e che um uma com une le les des du et avec "  # noqa: SIM905
+    "der das ein eine einen einem mit und een het en van med och på w z".split()
+)
+"""Little words of languages that share "in", "a" or "an" with English."""
+_LAST_LATIN_LETTER = 0x24F
+_FULL_NAME = r"(?:[A-Z][a-z]+\s){1,2}[A-Z][a-z]+"
+_NAME = re.compile(
+    rf"\b({_FULL_NAME})(?= (?:is|was|has|wears|walks|stands|sits|carries|holds)\b)"
+    rf"|, ({_FULL_NAME}),|\b(?:This|That|Here|Who|who) is ({_FULL_NAME})|\bcalled ([A-Z][a-z]+)"
+)
+"""A full name that does something, stands beside a noun or says who it is. As part of a thing it is a brand
+or a print ("a New York Yankees cap", "Ray Ban sunglasses"), and those may be told."""
 _REPEAT_WORDS, _REPEATS = 4, 3
 
 
 class Validator:
-    """The checks, in their order: form, listed words, lengths, language, likeness to others."""
+    """The checks in their order: script and form, listed words and names, lengths, language, likeness."""
 
     def __init__(self, limits: CaptionLimits) -> None:
         self._limits = limits
@@ -86,6 +99,8 @@ class Validator:
     def _form(self, text: str) -> Iterator[Finding]:
         if not text.strip():
             yield Finding(Reason.CAPTION_EMPTY, "no text")
+        if foreign := next((c for c in text if c.isalpha() and ord(c) > _LAST_LATIN_LETTER), None):
+            yield Finding(Reason.CAPTION_NOT_ENGLISH, foreign)
         if found := _PLACEHOLDER.search(text):
             yield Finding(Reason.CAPTION_PLACEHOLDER, text[max(0, found.start() - 20) : found.end() + 20])
         if found := _MARKUP.search(text):
@@ -98,10 +113,8 @@ class Validator:
         for reason, pattern in self._words.items():
             if found := pattern.search(plain):
                 yield Finding(reason, found[0].lower())
-        for found in _NAME.finditer(text):
-            # Capitals in mid-sentence are a name; after an article a brand ("a New York Yankees cap").
-            if found[1].islower() and found[1] not in _ARTICLES:
-                yield Finding(Reason.CAPTION_NAMES, found[2])
+        if name := _NAME.search(text):
+            yield Finding(Reason.CAPTION_NAMES, next(filter(None, name.groups())))
 
     def _lengths(self, text: str) -> Iterator[Finding]:
         limits, words = self._limits, len(_WORD.findall(text))
@@ -117,12 +130,13 @@ class Validator:
             yield Finding(Reason.CAPTION_SENTENCES, f"{sentences} sentences")
 
     def _language(self, text: str) -> Iterator[Finding]:
-        """Latin letters, and enough of the little words that hardly any English sentence is without."""
-        words = [word.lower() for word in _WORD.findall(text)]
-        foreign = next((c for c in text if c.isalpha() and ord(c) > 0x24F), None)
-        share = sum(word in _ENGLISH for word in words) / len(words)
-        if foreign or share < self._limits.english_share_min:
-            yield Finding(Reason.CAPTION_NOT_ENGLISH, foreign or f"{share:.0%} little words of English")
+        """Enough of the words that hardly any English caption is without, and no more foreign ones."""
+        words = [part for word in _WORD.findall(text.lower()) for part in word.split("-")]
+        english, foreign = (sum(word in listed for word in words) for listed in (_ENGLISH, _FOREIGN))
+        if foreign > english:
+            yield Finding(Reason.CAPTION_NOT_ENGLISH, next(word for word in words if word in _FOREIGN))
+        if english < self._limits.english_share_min * len(words):
+            yield Finding(Reason.CAPTION_NOT_ENGLISH, f"{english} of {len(words)} words are common English")
 
     def _likeness(self, text: str, siblings: Sequence[str]) -> Iterator[Finding]:
         words = [word.lower() for word in _WORD.findall(text)]
