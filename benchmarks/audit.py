@@ -25,12 +25,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from curation.audit import AuditSettings, CaptionAudit, GarmentColours, audit, compare, measure_garments
+from curation.audit import AuditSettings, audit, compare, measure_garments
 from curation.claim_words import ClaimWords, load_claim_words
 from curation.claims import Claims, read_claims
 from curation.colours import load_colour_terms
 from curation.crops import crop_person
 from pipeline.plan import share
+from pipeline.records import CaptionAudit, GarmentColours
 from pipeline.storage import publish_json
 from pipeline.templates import load_library
 from world.captions import write_caption

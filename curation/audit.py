@@ -7,18 +7,26 @@ audit can be done again without pixels.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, PositiveInt
 
-from curation.claim_words import ColourWord, Thing
-from curation.claims import Claims
-from curation.colours import ColourTerms, Floats, GarmentColour, lower_colour, upper_colour
+from curation.claim_words import ClaimWords, ColourWord, Thing, load_claim_words
+from curation.claims import Claims, read_claims
+from curation.colours import (
+    ColourTerms,
+    Floats,
+    GarmentColour,
+    load_colour_terms,
+    lower_colour,
+    upper_colour,
+)
+from curation.validate import Finding
 from pipeline.reasons import Reason
-from pipeline.recipe import Section
-from pipeline.records import F32, I32
+from pipeline.recipe import Section, fingerprint
+from pipeline.records import Agreement, CaptionAudit, ColourShare, GarmentColours
 
 T = TypeVar("T")
 
@@ -32,47 +40,49 @@ class AuditSettings(Section):
     """Least share of a region that its main colour must fill; below it nothing is checked."""
     other_share_min: float = Field(default=0.1, ge=0, le=1)
     """Share of a region from which a colour supports a claim."""
-    contradicted_max: PositiveInt | None = None
-    """Contradicted regions from which a caption does not count; null only records them."""
+    contradicted: Literal["record", "drop", "recaption"] = "record"
+    """What becomes of a contradicted caption: it stands with its audit, does not count, or is asked for again
+    and does not count if it still is after the last attempt."""
+    contradicted_min: PositiveInt = 1
+    """Contradicted regions from which a caption is a contradicted one."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ColourShare:
-    """A basic colour term and the share of a region's pixels that vote for it."""
+@dataclass(frozen=True)
+class Auditor:
+    """The audit with the tables that it reads."""
 
-    name: str
-    share: F32
+    settings: AuditSettings
+    words: ClaimWords
+    terms: ColourTerms
 
+    @classmethod
+    def load(cls, settings: AuditSettings) -> Self:
+        """With the packaged tables."""
+        return cls(settings, load_claim_words(), load_colour_terms())
 
-@dataclass(frozen=True, kw_only=True)
-class GarmentColours:
-    """What was measured of a person's clothing, the most first; empty where a region is not visible."""
+    @property
+    def measured_id(self) -> str:
+        """Of the measurements that it makes."""
+        return _measured_id(self.terms, self.settings.keypoint_min)
 
-    upper: list[ColourShare]
-    lower: list[ColourShare]
-    terms_id: str
-    """Hash of the colour terms."""
+    def measure(self, picture: NDArray[np.uint8], keypoints: Floats) -> GarmentColours:
+        """Colours of a crop [H, W, 3]; keypoints [17, 3]: x, y in the crop, confidence."""
+        return measure_garments(picture, keypoints, self.terms, self.settings.keypoint_min)
 
+    def audit(self, text: str, measured: GarmentColours) -> CaptionAudit:
+        """Hold a caption's colours against the measured ones."""
+        return audit(read_claims(text, self.words), measured, self.settings)
 
-@dataclass(frozen=True, kw_only=True)
-class CaptionAudit:
-    """How a caption's colours stand to what was measured."""
+    def problem(self, text: str, measured: GarmentColours) -> Finding | None:
+        """Why a caption does not count by its audit."""
+        found = self.audit(text, measured)
+        reason = decide(found, self.settings)
+        return Finding(reason, "; ".join(found.contradictions)) if reason else None
 
-    checked: I32
-    """Regions (upper, lower) whose colour is both claimed and measured."""
-    contradicted: I32
-    contradictions: list[str]
-    """One line each: "upper: red said, blue measured (0.83)"."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Agreement:
-    """What two captions of a person say of the same: names of attributes, each in one list at most."""
-
-    agree: list[str]
-    disagree: list[str]
-    one_says: list[str]
-    """Only one of them says anything."""
+    def agreement(self, texts: Sequence[str]) -> Agreement | None:
+        """Between the first two of some captions; None if there are fewer."""
+        claims = [read_claims(text, self.words) for text in texts[:2]]
+        return compare(*claims) if len(claims) == 2 else None
 
 
 def measure_garments(
@@ -81,7 +91,9 @@ def measure_garments(
     """Colours of a crop [H, W, 3]; keypoints [17, 3]: x, y in the crop, confidence."""
     upper = upper_colour(picture, keypoints, terms, keypoint_min)
     lower = lower_colour(picture, keypoints, terms, keypoint_min, upper)
-    return GarmentColours(upper=_shares(upper), lower=_shares(lower), terms_id=terms.id)
+    return GarmentColours(
+        upper=_shares(upper), lower=_shares(lower), measured_id=_measured_id(terms, keypoint_min)
+    )
 
 
 def audit(claims: Claims, measured: GarmentColours, settings: AuditSettings) -> CaptionAudit:
@@ -110,6 +122,16 @@ def audit(claims: Claims, measured: GarmentColours, settings: AuditSettings) -> 
     return CaptionAudit(checked=checked, contradicted=len(contradictions), contradictions=contradictions)
 
 
+def stored_colours(stored: Mapping[str, Any]) -> GarmentColours:
+    """Measurements as a table holds them."""
+    upper, lower = ([ColourShare(**share) for share in stored[name]] for name in ("upper", "lower"))
+    return GarmentColours(upper=upper, lower=lower, measured_id=stored["measured_id"])
+
+
+def _measured_id(terms: ColourTerms, keypoint_min: float) -> str:
+    return fingerprint(terms.id, keypoint_min)
+
+
 def _other_things(claims: Claims, region: str) -> set[str]:
     """Colours that a region may show though nothing worn there has them."""
     if region == "upper":
@@ -120,8 +142,9 @@ def _other_things(claims: Claims, region: str) -> set[str]:
 
 def decide(found: CaptionAudit, settings: AuditSettings) -> Reason | None:
     """Why a caption does not count by its audit, None if it does."""
-    limit = settings.contradicted_max
-    return Reason.CAPTION_CONTRADICTED if limit is not None and found.contradicted >= limit else None
+    if settings.contradicted == "record" or found.contradicted < settings.contradicted_min:
+        return None
+    return Reason.CAPTION_CONTRADICTED
 
 
 def compare(one: Claims, other: Claims) -> Agreement:

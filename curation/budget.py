@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import PositiveInt
 
-from curation.tables import Need
+from curation.known import Need
 from pipeline.recipe import Section, operational
 from pipeline.units import Unit
 
@@ -15,7 +15,8 @@ class BudgetSettings(Section):
     """What one run may ask of models; the same command with a new budget goes on where it ended."""
 
     max_requests: PositiveInt | None = operational(None)
-    """Requests, further attempts at a caption included; not those that a failed connection repeats."""
+    """Requests. A unit is begun where even all attempts at its captions fit in; what is repeated after an
+    endpoint's fault counts as it comes."""
     max_tokens: PositiveInt | None = operational(None)
     """Tokens in and out, as the endpoints count them; kept to by the mean of what was seen so far."""
 
@@ -40,22 +41,26 @@ class Budget:
         self.tokens += counts["tokens"]
 
     def affordable(self, units: Sequence[tuple[Unit, Need]]) -> list[Unit]:
-        """The first units that can be run now without going beyond, even if each caption needs all attempts.
+        """The units that can be run now without going beyond, even if each caption needs all attempts.
 
-        Requests are never exceeded. What a request costs in tokens shows after the first unit, which is
-        therefore run alone.
+        One that asks nothing always can; one that is too large does not stop those behind it. What a request
+        costs in tokens shows after the first unit, which is therefore run alone.
         """
         if not self.settings.limited:
             return [unit for unit, _ in units]
-        if self.settings.max_tokens is not None and not self.requests:
-            units = units[:1]
         chosen, requests = [], self.requests
+        alone = self.settings.max_tokens is not None and not self.requests
         for unit, need in units:
-            requests += need.verdicts + need.captions * self.attempts
-            if not self._within(requests):
-                break
+            most = self.most_requests(need)
+            if most and (not self._within(requests + most) or (alone and requests > self.requests)):
+                continue
+            requests += most
             chosen.append(unit)
         return chosen
+
+    def most_requests(self, need: Need) -> int:
+        """What is asked at most, faults of endpoints aside."""
+        return need.verdicts + (need.captions + need.audits) * self.attempts
 
     def _within(self, requests: int) -> bool:
         most_requests, most_tokens = self.settings.max_requests, self.settings.max_tokens

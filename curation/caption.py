@@ -6,12 +6,13 @@ Two captioners: `attributes-stand-in` measures colours and keypoints on a CPU, f
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from pydantic import Field, PositiveInt
 
+from curation.caption_check import CaptionCheck
 from curation.caption_plan import CaptionPlan, PlannedCaption, Writer
 from curation.captioners import (
     PROMPT_SLOT,
@@ -30,11 +31,8 @@ from curation.recaption import RecaptionSettings
 from curation.validate import CaptionLimits, Finding
 from pipeline.reasons import Reason
 from pipeline.recipe import Section
-from pipeline.records import Caption
+from pipeline.records import Caption, GarmentColours
 from pipeline.templates import TemplateLibrary, load_library, require
-
-Check = Callable[[str, Sequence[str]], Finding | None]
-"""From a text and the person's other captions to what is wrong with it."""
 
 
 class CaptionSettings(Section):
@@ -72,7 +70,8 @@ class CaptionSettings(Section):
     def library(self) -> TemplateLibrary:
         """The template library, long enough. Raises TemplateError."""
         library = load_library(self.templates)
-        require(library, self.templates_min)
+        slots = self.captions_per_person if self.captioner == "endpoint" else 1
+        require(library, max(self.templates_min, slots))
         return library
 
 
@@ -114,12 +113,11 @@ def open_captioner(settings: CaptionSettings, models: Mapping[str, Mllm], plan: 
 
 @dataclass(frozen=True)
 class Written:
-    """A caption, what asking for it took, and whether its model could be talked to at all."""
+    """A caption, and what asking for it took."""
 
     caption: Caption
-    requests: int = 0
-    tokens: int = 0
-    reached: bool = True
+    requests: int
+    tokens: int
 
 
 @dataclass(frozen=True)
@@ -128,22 +126,34 @@ class CaptionWriter:
 
     settings: CaptionSettings
     captioner: Captioner
-    check: Check
+    check: CaptionCheck
 
-    async def write(self, person: Person, planned: PlannedCaption, siblings: Sequence[str]) -> Written:
-        """One caption, whatever comes: nothing but a bug is raised. siblings: the person's other captions."""
-        started, requests, tokens = time.monotonic(), 0, 0
-        taken: list[str] = []
+    async def write(
+        self,
+        person: Person,
+        planned: PlannedCaption,
+        siblings: Sequence[Caption],
+        others: Sequence[str],
+        colours: GarmentColours,
+    ) -> Written:
+        """One caption, whatever is wrong with it.
+
+        siblings: the person's captions that count. others: templates that the person's other captions have or
+        will have. Raises UnreachableError, CropError.
+        """
+        started, attempts, requests, tokens = time.monotonic(), 0, 0, 0
+        texts, taken = [caption.text or "" for caption in siblings], list(others)
         draft: Draft | None = None
         problem: Finding | None = None
         for attempt in range(self.settings.attempts):
-            requests += 1
+            attempts += 1
             try:
                 next_draft = await self.captioner.write(person, planned, attempt, taken)
             except UnreachableError as error:
-                problem = Finding(Reason.ENDPOINT_UNREACHABLE, str(error))
-                break
+                name = planned.writer.model_id
+                raise UnreachableError(f"{name}: no endpoint answers: {error}") from None
             except MllmError as error:
+                requests, tokens = requests + error.requests, tokens + error.tokens
                 draft, problem = None, Finding(Reason.CAPTION_FAILED, str(error))
                 continue
             if next_draft is None:
@@ -151,24 +161,14 @@ class CaptionWriter:
                 break
             draft = next_draft
             taken.append(draft.template_id)
-            requests += draft.answer.attempts - 1 if draft.answer else 0
+            requests += draft.answer.attempts if draft.answer else 0
             tokens += _tokens(draft)
-            problem = self.check(draft.text, siblings)
-            if problem is None:
+            problem = self.check.problem(draft.text, texts, colours)
+            if problem is None or not self.check.asks_again(problem):
                 break
-        caption = replace(
-            self._caption(planned, draft, problem), attempts=requests, seconds=time.monotonic() - started
-        )
-        reached = problem is None or problem.reason != Reason.ENDPOINT_UNREACHABLE
-        return Written(caption, requests, tokens, reached)
-
-    def again(self, caption: Mapping[str, Any], siblings: Sequence[str]) -> Caption | None:
-        """A caption of an earlier run as it stands today; None if it counted then and does no longer."""
-        problem = self.check(caption["text"], siblings) if caption["text"] is not None else None
-        if problem and caption["reason"] is None:
-            return None
-        reason = problem.reason if problem else None if caption["text"] is not None else caption["reason"]
-        return Caption(**{**caption, "reason": reason, "error": problem.detail if problem else None})
+        seconds = time.monotonic() - started
+        caption = replace(self._caption(planned, draft, problem), attempts=attempts, seconds=seconds)
+        return Written(caption, requests, tokens)
 
     def _caption(self, planned: PlannedCaption, draft: Draft | None, problem: Finding | None) -> Caption:
         answer = draft.answer if draft else None

@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import Field, PositiveInt
 
+from curation.usage import Usage, read_usage
 from pipeline.recipe import Section
 from pipeline.stage import UnitError
 
@@ -21,7 +22,13 @@ MOST_HEADS = 16
 
 
 class MllmError(RuntimeError):
-    """No usable answer to this question; one line."""
+    """No usable answer to this question; one line.
+
+    requests, tokens: what the question cost all the same, tokens as far as its answer counted them.
+    """
+
+    requests: int = 0
+    tokens: int = 0
 
 
 class UnreachableError(MllmError, UnitError):
@@ -139,18 +146,19 @@ def read_answer(
     Raises MllmError if it is no chat completion, withheld, cut off, empty, none of the choices, or if the
     pictures did not reach the model.
     """
+    usage = Usage()
     try:
         reply = json.loads(content)
+        usage = read_usage(reply)
         choice = reply["choices"][0]
-        usage = reply.get("usage") or {}
         text = (choice["message"]["content"] or "").strip()
         text.encode()  # JSON can hold halves of characters, which no table can
         answer = Answer(
             text=text,
             finish_reason=choice.get("finish_reason"),
-            prompt_tokens=_count(usage.get("prompt_tokens")),
-            completion_tokens=_count(usage.get("completion_tokens")),
-            image_tokens=_image_tokens(usage),
+            prompt_tokens=usage.prompt_tokens,
+            completion_tokens=usage.completion_tokens,
+            image_tokens=usage.image_tokens,
             model_id=model,
             attempts=attempts,
             seconds=seconds,
@@ -158,10 +166,14 @@ def read_answer(
         _check(answer, question, require_image_tokens)
         if question.choices:
             answer = replace(answer, scores=_scores(choice.get("logprobs"), question.choices))
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        return answer
+    except MllmError as error:
+        problem = error
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         said = one_line(content.decode(errors="replace"))
-        raise MllmError(f"not a chat completion ({type(error).__name__}): {said}") from None
-    return answer
+        problem = MllmError(f"not a chat completion ({type(error).__name__}): {said}")
+    problem.requests, problem.tokens = attempts, usage.tokens
+    raise problem
 
 
 def _check(answer: Answer, question: Question, require_image_tokens: bool) -> None:
@@ -184,18 +196,6 @@ def _check(answer: Answer, question: Question, require_image_tokens: bool) -> No
         raise MllmError(f"answer cut off at max_tokens ({answer.completion_tokens} tokens)")
     if not answer.text:
         raise MllmError("the model answered with nothing")
-
-
-def _image_tokens(usage: Mapping[str, Any]) -> int | None:
-    """None where prompt tokens are not told apart; 0 where they are and no picture is among them."""
-    details = usage.get("prompt_tokens_details")
-    return None if details is None else _count((details.get("multimodal_tokens") or {}).get("image") or 0)
-
-
-def _count(number: object) -> int | None:
-    if number is not None and not (isinstance(number, int) and 0 <= number < 2**31):
-        raise ValueError("a count of tokens is no count")
-    return number
 
 
 def _scores(logprobs: Mapping[str, Any] | None, choices: tuple[str, ...]) -> dict[str, float]:

@@ -1,19 +1,22 @@
-"""What earlier runs already know of persons: verdicts and captions made in the way that is asked for now."""
+"""What earlier runs know of persons: what was made in the way that is asked for now, and still counts."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
+from curation.audit import stored_colours
+from curation.caption_check import CaptionCheck
 from curation.caption_plan import PlannedCaption
 from curation.judge import decide
 from pipeline.reasons import Reason
-from pipeline.records import PERSON_KEY, PairRow, PersonKey, arrow_schema
-from pipeline.storage import read_table
+from pipeline.records import PERSON_KEY, GarmentColours, PairRow, PersonKey, arrow_schema
+from pipeline.storage import DamagedError, Place, read_table
 from pipeline.units import PhaseFolder, Unit
 
-ASK_AGAIN = frozenset({Reason.ENDPOINT_UNREACHABLE, Reason.CAPTION_FAILED, Reason.CRASHED})
+Row = Mapping[str, Any]
+ASK_AGAIN = frozenset({Reason.CAPTION_FAILED, Reason.CRASHED})
 """Reasons that say nothing of the caption: the endpoint's, not the model's."""
 
 
@@ -23,23 +26,64 @@ class PersonPlan:
 
     verdict_id: str
     captions: list[PlannedCaption]
+    check: CaptionCheck
+    """What counts as a caption."""
     keep_min: float = 0.0
     """Whom the judge gives less gets no captions."""
+    attempts: int = 1
+    """How often a caption may be asked for until it counts."""
+
+
+@dataclass(frozen=True)
+class Need:
+    """What models have to be asked for: verdicts, and captions if the judge keeps everybody."""
+
+    verdicts: int = 0
+    captions: int = 0
+    audits: int = 0
+    """Captions that stand, but will be written anew if pixels, not measured yet, contradict them."""
+
+    def __add__(self, other: "Need") -> "Need":
+        return Need(
+            self.verdicts + other.verdicts, self.captions + other.captions, self.audits + other.audits
+        )
+
+    def __bool__(self) -> bool:
+        return bool(self.verdicts or self.captions or self.audits)
+
+    def __str__(self) -> str:
+        audits = f", {self.audits} to audit that may be written anew" if self.audits else ""
+        return f"{self.verdicts} verdicts and {self.captions} captions{audits}"
 
 
 @dataclass(frozen=True)
 class Known:
-    """What of it stands: the verdict, and captions by slot, as rows of `pairs` hold them."""
+    """What of a plan stands: the verdict, captions by slot as they count today, and measured colours."""
 
-    verdict: Mapping[str, Any] | None
-    captions: Mapping[int, Mapping[str, Any]]
+    plan: PersonPlan
+    verdict: Row | None
+    captions: Mapping[int, Row]
+    colours: Row | None
 
-    def missing(self, plan: PersonPlan) -> tuple[int, int]:
-        """How many verdicts and captions are still to be asked for; without a verdict, as if it were kept."""
-        if self.verdict is not None and decide(self.verdict["scores"], plan.keep_min):
-            return 0, 0
-        verdicts = int(bool(plan.verdict_id) and self.verdict is None)
-        return verdicts, len(plan.captions) - len(self.captions)
+    @property
+    def rejected(self) -> bool:
+        """Whether the verdict says that nothing more is wanted."""
+        return self.verdict is not None and decide(self.verdict["scores"], self.plan.keep_min) is not None
+
+    @property
+    def need(self) -> Need:
+        """What is still to be asked for; without a verdict, as if it were kept."""
+        if self.rejected:
+            return Need()
+        verdicts = int(bool(self.plan.verdict_id) and self.verdict is None)
+        counting = sum(caption["reason"] is None for caption in self.captions.values())
+        audits = counting if self.plan.check.rewrites and self.colours is None else 0
+        return Need(verdicts, len(self.plan.captions) - len(self.captions), audits)
+
+    @property
+    def needs_pixels(self) -> bool:
+        """Whether the person is still to be looked at."""
+        return bool(self.need) or (self.colours is None and not self.rejected)
 
 
 @dataclass(frozen=True)
@@ -51,37 +95,75 @@ class Earlier:
     def rows(self, unit: Unit) -> dict[PersonKey, list[dict[str, Any]]]:
         """Their rows of `pairs` in a unit, by person."""
         found: dict[PersonKey, list[dict[str, Any]]] = {}
-        schema = arrow_schema(PairRow)
         for folder in self.folders:
             for part in folder.parts("pairs", unit.index):
-                for row in read_table(part).cast(schema).to_pylist():
+                for row in _read(part):
                     found.setdefault(PersonKey(*(row[name] for name in PERSON_KEY)), []).append(row)
         return found
 
 
-def known(plan: PersonPlan, rows: Iterable[Mapping[str, Any]]) -> Known:
+def _read(part: Place) -> list[dict[str, Any]]:
+    """None of a file that is damaged: nobody needs it but for what it spares, which is asked for again."""
+    try:
+        rows: list[dict[str, Any]] = read_table(part).cast(arrow_schema(PairRow)).to_pylist()
+    except DamagedError:
+        return []
+    return rows
+
+
+def known(plan: PersonPlan, rows: Iterable[Row]) -> Known:
     """What of a person's plan stands in some rows of `pairs`; of two answers to one question, the first."""
-    verdict = None
-    captions: dict[int, Mapping[str, Any]] = {}
+    verdict = colours = None
+    found: dict[int, Row] = {}
     wanted = {caption.key.slot: caption.caption_id for caption in plan.captions}
     for row in rows:
         if verdict is None and row["verdict"] and row["verdict"]["verdict_id"] == plan.verdict_id:
             verdict = row["verdict"]
+        if row["colours"] and row["colours"]["measured_id"] == plan.check.auditor.measured_id:
+            colours = colours or row["colours"]
         for caption in row["captions"]:
-            stands = (
-                caption["caption_id"] == wanted.get(caption["slot"]) and caption["reason"] not in ASK_AGAIN
-            )
-            if stands and caption["slot"] not in captions:
-                captions[caption["slot"]] = caption
-    return Known(verdict, captions)
+            slot, failed = caption["slot"], caption["reason"] is not None
+            if caption["caption_id"] != wanted.get(slot) or caption["reason"] in ASK_AGAIN:
+                continue
+            if slot not in found or (found[slot]["reason"] is not None and not failed):
+                found[slot] = caption
+    return Known(plan, verdict, _standing(plan, found, stored_colours(colours) if colours else None), colours)
 
 
-def known_columns(rows: pa.Table, known_of: Iterable[Known]) -> pa.Table:
-    """Persons with the columns `verdict` and `captions` of table `pairs`, holding what is known."""
-    schema, known_of = arrow_schema(PairRow), list(known_of)
+def _standing(plan: PersonPlan, found: Mapping[int, Row], colours: GarmentColours | None) -> dict[int, Row]:
+    """Those that count today, and those that fail today as they did and were asked for often enough."""
+    standing: dict[int, Row] = {}
+    texts: list[str] = []
+    for slot, caption in sorted(found.items()):
+        today = _today(plan, caption, texts, colours)
+        if today:
+            standing[slot] = today
+            if today["reason"] is None:
+                texts.append(today["text"])
+    return standing
+
+
+def _today(
+    plan: PersonPlan, caption: Row, siblings: Sequence[str], colours: GarmentColours | None
+) -> Row | None:
+    """A caption with today's reason; None if it is to be written anew."""
+    given_up = caption["reason"] is not None and caption["attempts"] >= plan.attempts
+    if caption["text"] is None:
+        return caption if given_up else None
+    problem = plan.check.problem(caption["text"], siblings, colours)
+    if problem and plan.check.asks_again(problem) and not given_up:
+        return None
+    reason, detail = (problem.reason, problem.detail) if problem else (None, None)
+    return {**caption, "reason": reason, "error": detail}
+
+
+def known_columns(rows: pa.Table, known_of: Sequence[Known]) -> pa.Table:
+    """Persons with the columns `verdict`, `captions` and `colours` of `pairs`, holding what is known."""
+    schema = arrow_schema(PairRow)
     columns = {
         "verdict": [k.verdict for k in known_of],
         "captions": [[k.captions[slot] for slot in sorted(k.captions)] for k in known_of],
+        "colours": [k.colours for k in known_of],
     }
     for name, values in columns.items():
         field = schema.field(name)

@@ -188,12 +188,14 @@ class Mllm:
         known = error.suspect or self._endpoints.anyone_answered_since(started)
         raise (MllmError if known else UnreachableError)(f"no answer {tries}; last: {error}")
 
-    async def check(self) -> None:
+    async def check(self, usage_required: bool = False) -> None:
         """Ask every endpoint whether it serves the model, and what it sees on the canaries.
 
-        Raises MllmError if one does not serve it or does not see, UnreachableError if none can be talked to.
+        usage_required: whether answers must count their tokens. Raises MllmError if one does not serve it,
+        does not see or does not count, UnreachableError if none can be talked to.
         """
-        found = await asyncio.gather(*map(self._check, self._endpoints.all), return_exceptions=True)
+        checks = (self._check(endpoint, usage_required) for endpoint in self._endpoints.all)
+        found = await asyncio.gather(*checks, return_exceptions=True)
         for outcome in found:
             if outcome is not None and not isinstance(outcome, EndpointError):
                 raise outcome
@@ -201,7 +203,7 @@ class Mllm:
             failures = "; ".join(f"{e.url}: {f}" for e, f in zip(self._endpoints.all, found, strict=True))
             raise UnreachableError(f"no endpoint answers: {failures}")
 
-    async def _check(self, endpoint: Endpoint) -> None:
+    async def _check(self, endpoint: Endpoint, usage_required: bool) -> None:
         served = _model_names(
             await self._transport.request(f"{endpoint.url}/v1/models", None, self.settings.read_timeout_s)
         )
@@ -213,7 +215,10 @@ class Mllm:
                 content = await self._transport.request(
                     endpoint.url + COMPLETIONS, self._bodies.write(question), self.settings.total_timeout_s
                 )
-                check_canary(canary, self._read(content, question, 1, 0.0))
+                answer = self._read(content, question, 1, 0.0)
+                check_canary(canary, answer)
+                if usage_required and (answer.prompt_tokens is None or answer.completion_tokens is None):
+                    raise MllmError("answers count no tokens, which max_tokens needs")
             except MllmError as error:
                 raise MllmError(f"{endpoint.url}: {error}") from None
 

@@ -15,6 +15,7 @@ from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 
 from curation.runs import Shares
 from pipeline.attempts import with_reasons
+from pipeline.funnel import Counts
 from pipeline.reasons import Reason
 from pipeline.recipe import Section
 from pipeline.records import content_hash
@@ -139,10 +140,13 @@ class ShardSink:
         return len(shard)
 
 
-def publish_statistics(folder: PhaseFolder, counts: list[Mapping[str, Any]]) -> dict[str, Any]:
+def publish_statistics(
+    folder: PhaseFolder, counts: list[Mapping[str, Any]], persons: Counts | None = None
+) -> dict[str, Any]:
     """Publish what the shards hold, then the done-marker that makes them readable.
 
-    counts: those of the units, or their sums.
+    counts: those of the units, or their sums. persons: what became of those who were to be packed; by default
+    all of them are.
     """
     splits: Counter[str] = Counter()
     for unit in counts:
@@ -155,14 +159,17 @@ def publish_statistics(folder: PhaseFolder, counts: list[Mapping[str, Any]]) -> 
         "words_per_caption": round(sum(unit["words"] for unit in counts) / captions, 2) if captions else 0.0,
     }
     publish_json(folder.path / STATISTICS, {**statistics, "trace": folder.trace})
-    publish_json(folder.path / DONE, {"shards": sum(unit["shards"] for unit in counts), **statistics})
+    persons = persons or Counts(statistics["pictures"], statistics["pictures"])
+    shards = {"shards": sum(unit["shards"] for unit in counts), "counts": {"persons": persons.to_json()}}
+    publish_json(folder.path / DONE, {**shards, **statistics})
     return statistics
 
 
 def is_packed(folder: PhaseFolder) -> bool:
     """Whether all shards stand, whole, with their statistics."""
     try:
-        shards = read_json(folder.path / DONE)["shards"]
+        done = read_json(folder.path / DONE)
+        shards = done["shards"] if done["counts"] else None
     except (DamagedError, KeyError):
         return False
     return bool(shards == folder.totals(folder.finished()).get("shards", 0))

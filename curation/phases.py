@@ -5,7 +5,7 @@ folder again and does what is missing; a changed one starts a new folder beside 
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from curation.annotate import Annotate
@@ -14,16 +14,17 @@ from curation.budget import Budget
 from curation.decisions import decide
 from curation.download import Download
 from curation.inputs import UrlList
-from curation.known import Earlier
+from curation.known import Earlier, Need
 from curation.mllm import MllmError
 from curation.pack import FitImages, ShardSink, is_packed, publish_statistics
 from curation.persons import MeasurePersons
+from curation.recaption import load_rounds
 from curation.recipe import CurateRecipe
+from curation.retry import FailedRows, RetryRound, RetrySink
 from curation.runs import KeptPairs, RunSink, remove_runs, run_units
 from curation.tables import (
     HarvestSink,
     KeptPersons,
-    Need,
     PairSink,
     PersonsToAnnotate,
     measurements,
@@ -34,7 +35,7 @@ from pipeline.recipe import fingerprint
 from pipeline.records import SCHEMA_VERSION
 from pipeline.shards import DONE
 from pipeline.stage import Placed, Pool, Sink, Source
-from pipeline.storage import Place, folders, publish_json, publish_table, read_json, sizes
+from pipeline.storage import DamagedError, Place, folders, publish_json, publish_table, read_json, sizes
 from pipeline.units import PhaseFolder, Unit, slice_units
 
 RunUnits = Callable[[Sequence[Unit], Source, Sequence[Placed], Sink], Iterator[Any]]
@@ -76,41 +77,73 @@ class Curation:
     """Called as a phase begins, with its folder and how many units it has."""
     notice: Callable[[str], None] = lambda *_: None
     """Called with one line before what takes long or costs money."""
+    retry_failed: bool = False
+    """Take the failed rows of a harvest that is done up once more."""
 
     def run(self) -> list[PhaseReport]:
         """All phases in order, up to the last that is wanted; what is done already is not done again."""
-        harvest = self.harvest()
+        harvest = self.retry(self.harvest())
+        reports = [harvest, *self._after(harvest)]
+        retry = RetryRound.of(harvest.folder)
+        if retry.state == "harvested" and not reports[-1].left:
+            replace(retry, state="ended").note(harvest.folder)
+        return reports
+
+    def _after(self, harvest: PhaseReport) -> list[PhaseReport]:
         decisions = self.decide(harvest)
         if self.phases <= {"harvest"}:
-            return [harvest, decisions]
+            return [decisions]
         annotate = self.annotate(harvest, decisions)
         if "pack" not in self.phases or annotate.left:
-            return [harvest, decisions, annotate]
-        return [harvest, decisions, annotate, self.pack(harvest, annotate)]
+            return [decisions, annotate]
+        return [decisions, annotate, self.pack(harvest, annotate)]
 
     def harvest(self) -> PhaseReport:
         """Download every URL, measure every person, store what was measured; no threshold decides here."""
-        settings, takedown = self.recipe.harvest, self.recipe.takedown.load()
         folder = self._folder("harvest", self._harvest_fingerprint())
-        units = self.urls.units(settings.unit_rows)
-        stages = [
-            Placed(
-                stage=Download(settings.download, settings.download_pool.workers, takedown),
-                pool=settings.download_pool.pool(),
-            ),
-            Placed(stage=MeasurePersons(settings.persons, takedown), pool=settings.measure_pool.pool()),
-        ]
-        done, counts = self._run(
-            "harvest", folder, units, self.urls, stages, HarvestSink(folder, settings.part_bytes)
-        )
+        units = self.urls.units(self.recipe.harvest.unit_rows)
+        sink = HarvestSink(folder, self.recipe.harvest.part_bytes)
+        done, counts = self._run("harvest", folder, units, self.urls, self._harvest_stages(), sink)
         line = Line("harvest", "URLs", _sum(counts, "urls"))
         return PhaseReport("harvest", folder, len(units), done, line)
 
+    def retry(self, harvest: PhaseReport) -> PhaseReport:
+        """Take failed rows up once more if that is wanted, or was begun; the harvest as it stands then."""
+        folder, retry = harvest.folder, RetryRound.of(harvest.folder)
+        if self.retry_failed and retry.state == "ended":
+            retry = RetryRound(retry.number + 1, "open").note(folder)
+        if retry.state != "open":
+            return harvest
+        if "harvest" not in self.phases:
+            raise PhaseError("harvest: failed rows are being retried; run --phase harvest first")
+        left = set(retry.left(folder, harvest.units))
+        units = [unit for unit in self.urls.units(self.recipe.harvest.unit_rows) if unit.index in left]
+        sink = RetrySink(folder, self.recipe.harvest.part_bytes, retry.number)
+        self.progress("retry", 0, len(units))
+        source = FailedRows(self.urls, folder)
+        for _ in self._work("retry", units, 0, len(units), source, self._harvest_stages(), sink):
+            pass
+        replace(retry, state="harvested").note(folder)
+        before = harvest.line.counts
+        counts = _sum([folder.totals(range(harvest.units))] if harvest.units else [], "urls")
+        note = f"retried the failed rows of {len(units)} units: {counts.kept - before.kept} more are kept"
+        return replace(harvest, line=replace(harvest.line, counts=counts), note=note)
+
+    def _harvest_stages(self) -> list[Placed]:
+        settings, takedown = self.recipe.harvest, self.recipe.takedown.load()
+        download = Download(settings.download, settings.download_pool.workers, takedown)
+        measure = MeasurePersons(settings.persons, takedown)
+        return [
+            Placed(stage=download, pool=settings.download_pool.pool()),
+            Placed(stage=measure, pool=settings.measure_pool.pool()),
+        ]
+
     def decide(self, harvest: PhaseReport) -> PhaseReport:
         """Apply takedown and gates to the measurements, then drop duplicates: the first by key stays."""
-        folder = self._folder("decisions", self._decisions_fingerprint())
+        folder = self._folder("decisions", self._decisions_fingerprint(RetryRound.of(harvest.folder)))
         path, marker = folder.path / "decisions.parquet", folder.path / "done.json"
-        done = marker.is_file() and sizes(folder.path).get(path.name) == read_json(marker).get("bytes")
+        written = _read_marker(marker)
+        done = bool(written) and sizes(folder.path).get(path.name) == written.get("bytes")
         self.began("decide", folder, 1)
         if not done:
             folder.begin()
@@ -120,8 +153,9 @@ class Curation:
             size = publish_table(path, decisions, {"recipe_hash": str(self.trace["recipe_hash"])})
             counts = Counts.of(_persons(harvest), decisions["reason"].to_pylist())
             check_accounting([Line("decide", "persons", counts)])
-            publish_json(marker, {"counts": {"persons": counts.to_json()}, "bytes": size})
-        line = Line("decide", "persons", Counts.from_json(read_json(marker)["counts"]["persons"]))
+            written = {"counts": {"persons": counts.to_json()}, "bytes": size}
+            publish_json(marker, written)
+        line = Line("decide", "persons", Counts.from_json(written["counts"]["persons"]))
         return PhaseReport("decide", folder, 1, int(done), line)
 
     def annotate(self, harvest: PhaseReport, decisions: PhaseReport) -> PhaseReport:
@@ -136,19 +170,25 @@ class Curation:
         )
         folder = self._folder("annotate", fingerprint(*inputs), **shared)
         kept = KeptPersons(harvest.folder, decisions.folder.path / "decisions.parquet")
-        source = PersonsToAnnotate(kept, self._earlier(folder), settings)
+        rounds = load_rounds(settings.caption.recaption)
+        source = PersonsToAnnotate(kept, self._earlier(folder), settings, rounds)
         units = slice_units(harvest.units, settings.units_per_unit)
         stages = [Placed(stage=Annotate(settings=settings), pool=settings.caption_pool.pool())]
         sink = PairSink(folder, kept)
         todo = self._begin("annotate", folder, units)
-        needs = [(unit, source.need(unit)) for unit in todo]
+        needs = list(zip(todo, source.needs(todo), strict=True))
         self._announce(needs)
         budget = Budget(settings.budget, settings.caption.attempts)
         while chosen := budget.affordable(needs):
             done = len(units) - len(needs)
             for counts in self._work("annotate", chosen, done, len(units), source, stages, sink):
                 budget.spend(counts)
-            needs = needs[len(chosen) :]
+            needs = [(unit, need) for unit, need in needs if unit not in chosen]
+        if needs and not budget.requests:
+            least = min(budget.most_requests(need) for _, need in needs)
+            raise PhaseError(
+                f"annotate: the budget is too small for any unit; the smallest may need {least} requests"
+            )
         left = {unit.index for unit, _ in needs}
         made = [unit.index for unit in units if unit.index not in left]
         totals = [folder.totals(made)] if made else []
@@ -178,21 +218,21 @@ class Curation:
                 harvest.folder, annotate.folder, self.recipe.annotate.units_per_unit, settings.shares(seed)
             )
             stages = [Placed(stage=FitImages(settings), pool=Pool(cpus=0.5))]
-            self._run("pack", runs, ranges, source, stages, RunSink(runs), shown="shuffle")
+            _, shuffled = self._run("pack", runs, ranges, source, stages, RunSink(runs), shown="shuffle")
             places = sorted_places(runs, len(ranges))
             note_places(folder, places)
             buckets = Buckets.cut(places, settings.rows_per_shard, settings.rows_in_memory)
             rows = BucketRows(runs, len(ranges), buckets.bounds)
             sink = ShardSink(folder, buckets.shards, buckets.shards_per_bucket)
             _, counts = self._run("pack", folder, buckets.units, rows, [], sink)
-            publish_statistics(folder, counts)
+            publish_statistics(folder, counts, _sum(shuffled, "persons"))
         remove_runs(runs)
         statistics = read_json(folder.path / DONE)
         note = ", ".join(f"{split} {n}" for split, n in statistics["pictures_by_split"].items())
         note = note if statistics["shards"] else "no person is kept, so there are no shards"
-        packed = _sum([runs.totals(range(len(ranges)))] if ranges else [], "persons")
         units = len(folder.finished())
-        return PhaseReport("pack", folder, units, done, Line("pack", "persons", packed), note)
+        line = Line("pack", "persons", Counts.from_json(statistics["counts"]["persons"]))
+        return PhaseReport("pack", folder, units, done, line, note)
 
     def _run(
         self,
@@ -258,7 +298,7 @@ class Curation:
             return
         self.notice(f"annotate: {need} to make in {len(needs)} units")
         try:
-            self.recipe.annotate.check_models()
+            self.recipe.annotate.check_models(self.recipe.annotate.budget.max_tokens is not None)
         except MllmError as error:
             raise PhaseError(f"annotate: {error}") from None
 
@@ -266,10 +306,8 @@ class Curation:
         """Other annotate folders on the same harvest, in the same units."""
         found = []
         for path in folders(self.out):
-            if not path.name.startswith("annotate-") or path == folder.path:
-                continue
-            if (path / "phase.json").is_file():
-                trace = read_json(path / "phase.json")
+            if path.name.startswith("annotate-") and path != folder.path:
+                trace = _read_marker(path / "phase.json")
                 if all(trace.get(name) == folder.trace[name] for name in ("harvest", "units_per_unit")):
                     found.append(PhaseFolder(path, trace))
         return Earlier(tuple(found))
@@ -281,10 +319,19 @@ class Curation:
         weights = self.recipe.harvest.persons.weights_hashes()
         return self.recipe.harvest.fingerprint(self.urls.fingerprint(), *weights, str(SCHEMA_VERSION))
 
-    def _decisions_fingerprint(self) -> str:
+    def _decisions_fingerprint(self, retry: RetryRound) -> str:
         taken_down = self.recipe.takedown.load().fingerprint()
         dedup = self.recipe.dedup.fingerprint(*self.recipe.dedup.inputs())
-        return self.recipe.gates.fingerprint(self._harvest_fingerprint(), dedup, taken_down)
+        rounds = [str(retry.number)] if retry.number else []
+        return self.recipe.gates.fingerprint(self._harvest_fingerprint(), dedup, taken_down, *rounds)
+
+
+def _read_marker(path: Place) -> dict[str, Any]:
+    """Empty where there is none, or none that can be read."""
+    try:
+        return read_json(path)
+    except DamagedError:
+        return {}
 
 
 def _persons(harvest: PhaseReport) -> int:

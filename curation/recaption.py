@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 from pydantic import Field
 
 from pipeline.recipe import Section
-from pipeline.records import PERSON_KEY, CaptionKey, PersonKey
+from pipeline.records import PERSON_KEY, PersonKey
 from pipeline.storage import StorageError, place, read_table
 
 COLUMNS = {"slot": pa.types.is_integer, "score": pa.types.is_floating} | dict.fromkeys(
@@ -32,32 +33,48 @@ class RecaptionSettings(Section):
 
 @dataclass(frozen=True, eq=False)
 class Rounds:
-    """Which captions are written anew, and by which round: the last that names them."""
+    """Which captions are written anew, and by which round: the last that names them.
 
-    names: dict[CaptionKey, str]
+    Arrays, so that millions of keys can be handed to every worker.
+    """
+
+    keys: NDArray[np.int64]
+    """unit, row, person, slot [K, 4], in their order."""
+    by: NDArray[np.int64]
+    """The round of each [K], an index into `names`."""
+    names: tuple[str, ...]
 
     def of(self, key: PersonKey, slots: int) -> list[str]:
         """For each slot of a person the round's name, "" where the caption stands."""
-        keys = (CaptionKey(key.unit, key.row, key.person, slot) for slot in range(slots))
-        return [self.names.get(caption, "") for caption in keys] if self.names else []
+        first, last = np.searchsorted(self.keys[:, 0], [key.unit, key.unit + 1])
+        found = [""] * slots
+        for n in range(first, last):
+            _, row, person, slot = self.keys[n].tolist()
+            if (row, person) == (key.row, key.person) and slot < slots:
+                found[slot] = self.names[self.by[n]]
+        return found
 
 
 def load_rounds(settings: Sequence[RecaptionSettings]) -> Rounds:
     """Read the tables and keep each one's worst; raises ScoresError."""
-    names: dict[CaptionKey, str] = {}
+    keys, by, names = [np.empty((0, 4), np.int64)], [], []
     for number, round_ in enumerate(settings):
         worst = _worst(_read(round_.scores), round_.worst)
-        digest = hashlib.sha256("\n".join(map(str, sorted(worst))).encode()).hexdigest()[:12]
-        names |= dict.fromkeys(worst, f"round-{number}-{digest}")
-    return Rounds(names)
+        keys.append(worst)
+        by.append(np.full(len(worst), number))
+        names.append(f"round-{number}-{hashlib.sha256(worst.tobytes()).hexdigest()[:12]}")
+    # Of a key that stands several times, the last round's stays: the first one as seen from the end.
+    unique, last = np.unique(np.concatenate(keys)[::-1], axis=0, return_index=True)
+    return Rounds(unique, np.concatenate([np.empty(0, np.int64), *by])[::-1][last], tuple(names))
 
 
-def _worst(table: pa.Table, share: float) -> list[CaptionKey]:
-    """The keys of the lowest scores; equal scores are told apart by the key, whatever the order of rows."""
+def _worst(table: pa.Table, share: float) -> NDArray[np.int64]:
+    """The keys of the lowest scores [K, 4], in their order; equal scores are told apart by the key."""
     scores = table["score"].to_numpy()
-    columns = [table[name].to_numpy() for name in (*PERSON_KEY, "slot")]
-    rows = np.lexsort((*reversed(columns), scores))[: int(np.ceil(share * len(scores)))]
-    return [CaptionKey(*key) for key in zip(*(column[rows].tolist() for column in columns), strict=True)]
+    keys = np.stack([table[name].to_numpy().astype(np.int64) for name in (*PERSON_KEY, "slot")], axis=1)
+    rows = np.lexsort((*reversed(keys.T), scores))[: int(np.ceil(share * len(scores)))]
+    worst: NDArray[np.int64] = np.unique(keys[rows], axis=0)
+    return worst
 
 
 def _read(path: str) -> pa.Table:

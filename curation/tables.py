@@ -7,7 +7,8 @@ from typing import Any, Protocol
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation.known import Earlier, Known, PersonPlan, known, known_columns
+from curation.known import Earlier, Known, Need, PersonPlan, known, known_columns
+from curation.recaption import Rounds
 from pipeline.funnel import Counts
 from pipeline.reasons import Status
 from pipeline.records import (
@@ -32,17 +33,28 @@ class HarvestSink:
 
     def publish(self, unit: Unit, rows: pa.Table) -> Mapping[str, Any]:
         """rows: `urls` with their `persons` inside (column `measured`)."""
-        urls = rows.select(arrow_schema(UrlRow).names).cast(arrow_schema(UrlRow))
-        schema = arrow_schema(PersonRow)
-        measured = [pa.Table.from_struct_array(chunk.flatten()) for chunk in rows["measured"].chunks]
-        persons = pa.concat_tables([schema.empty_table(), *(table.cast(schema) for table in measured)])
-        counts = {
-            "urls": Counts.of(unit.count, urls["reason"].to_pylist()).to_json(),
-            "persons": persons.num_rows,
-            "bytes": pc.sum(urls["image_bytes"]).as_py() or 0,
-        }
-        self.folder.publish_unit(unit, {"urls": urls, "persons": persons}, counts, self.part_bytes)
+        tables = harvest_tables(rows)
+        counts = harvest_counts(unit, tables["urls"], tables["persons"])
+        self.folder.publish_unit(unit, tables, counts, self.part_bytes)
         return counts
+
+
+def harvest_tables(rows: pa.Table) -> dict[str, pa.Table]:
+    """`urls` and `persons` of rows as the last stage of harvest hands them on."""
+    urls = rows.select(arrow_schema(UrlRow).names).cast(arrow_schema(UrlRow))
+    schema = arrow_schema(PersonRow)
+    measured = [pa.Table.from_struct_array(chunk.flatten()) for chunk in rows["measured"].chunks]
+    persons = pa.concat_tables([schema.empty_table(), *(table.cast(schema) for table in measured)])
+    return {"urls": urls, "persons": persons}
+
+
+def harvest_counts(unit: Unit, urls: pa.Table, persons: pa.Table) -> dict[str, Any]:
+    """What a unit's done-marker says of it."""
+    return {
+        "urls": Counts.of(unit.count, urls["reason"].to_pylist()).to_json(),
+        "persons": persons.num_rows,
+        "bytes": pc.sum(urls["image_bytes"]).as_py() or 0,
+    }
 
 
 @dataclass(frozen=True)
@@ -71,28 +83,15 @@ class KeptPersons:
         return read_table(self.decisions, columns=PERSON_KEY, filters=in_range & kept)
 
 
-@dataclass(frozen=True)
-class Need:
-    """What a unit has to ask models for: verdicts, and captions if the judge keeps everybody."""
-
-    verdicts: int = 0
-    captions: int = 0
-
-    def __add__(self, other: "Need") -> "Need":
-        return Need(self.verdicts + other.verdicts, self.captions + other.captions)
-
-    def __bool__(self) -> bool:
-        return bool(self.verdicts or self.captions)
-
-    def __str__(self) -> str:
-        return f"{self.verdicts} verdicts and {self.captions} captions"
+Plan = Callable[[PersonKey, str], PersonPlan]
+"""From a person's key and crop_sha256 to what is wanted."""
 
 
 class Planner(Protocol):
     """Settings that know how persons are annotated."""
 
-    def plan(self) -> Callable[[PersonKey, str], PersonPlan]:
-        """From a person's key and crop_sha256 to what is wanted; files are read once."""
+    def plan(self, rounds: Rounds | None = None) -> Plan:
+        """Files are read once, here; rounds of writing anew too, if they are not given."""
         ...
 
 
@@ -103,32 +102,39 @@ class PersonsToAnnotate:
     kept: KeptPersons
     earlier: Earlier
     planner: Planner
+    rounds: Rounds | None = None
+    """Read once, for every worker."""
 
     def read(self, unit: Unit) -> pa.Table:
-        """Rows of `persons` with the columns `verdict` and `captions` of `pairs`.
+        """Rows of `persons` with the columns `verdict`, `captions` and `colours` of `pairs`.
 
         Pixels are read where one of them is still to be looked at.
         """
         light = self.kept.read(unit, columns=[n for n in arrow_schema(PersonRow).names if n != "crop"])
-        plans, known_of = self._known(unit, light)
-        if any(any(known.missing(plan)) for plan, known in zip(plans, known_of, strict=True)):
+        known_of = self._known(unit, light, self.planner.plan(self.rounds))
+        if any(known.needs_pixels for known in known_of):
             return known_columns(self.kept.read(unit), known_of)
         schema = arrow_schema(PersonRow)
         crops = pa.nulls(light.num_rows, schema.field("crop").type)
         return known_columns(light.append_column("crop", crops).select(schema.names).cast(schema), known_of)
 
-    def need(self, unit: Unit) -> Need:
-        """What is missing in a unit; no pixels are read."""
-        plans, known_of = self._known(unit, self.kept.read(unit, columns=[*PERSON_KEY, "crop_sha256"]))
-        missing = [known.missing(plan) for plan, known in zip(plans, known_of, strict=True)]
-        return sum((Need(*counts) for counts in missing), Need())
+    def needs(self, units: Sequence[Unit]) -> list[Need]:
+        """What is missing in each of some units; no pixels are read."""
+        plan = self.planner.plan(self.rounds)
+        light = (self.kept.read(unit, columns=[*PERSON_KEY, "crop_sha256"]) for unit in units)
+        return [
+            sum((known.need for known in self._known(unit, persons, plan)), Need())
+            for unit, persons in zip(units, light, strict=True)
+        ]
 
-    def _known(self, unit: Unit, persons: pa.Table) -> tuple[list[PersonPlan], list[Known]]:
-        plan, earlier = self.planner.plan(), self.earlier.rows(unit)
+    def _known(self, unit: Unit, persons: pa.Table, plan: Plan) -> list[Known]:
+        earlier = self.earlier.rows(unit)
         rows = persons.select([*PERSON_KEY, "crop_sha256"]).to_pylist()
         keys = [PersonKey(row["unit"], row["row"], row["person"]) for row in rows]
-        plans = [plan(key, row["crop_sha256"]) for key, row in zip(keys, rows, strict=True)]
-        return plans, [known(p, earlier.get(key, ())) for key, p in zip(keys, plans, strict=True)]
+        return [
+            known(plan(key, row["crop_sha256"]), earlier.get(key, ()))
+            for key, row in zip(keys, rows, strict=True)
+        ]
 
 
 @dataclass(frozen=True)

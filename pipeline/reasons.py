@@ -74,7 +74,6 @@ class Reason(StrEnum):
     TRUNCATED_BODY = "truncated_body"
     # failed: our own work
     DECODE_FAILED = "decode_failed"
-    ENDPOINT_UNREACHABLE = "endpoint_unreachable"
     CAPTION_FAILED = "caption_failed"
     VERDICT_FAILED = "verdict_failed"
     # failed: what the model wrote is no caption (curation/validate.py)

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from pipeline.reasons import Reason, Status
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 I32 = Annotated[int, pa.int32()]
 I64 = Annotated[int, pa.int64()]
@@ -151,6 +151,45 @@ class Verdict:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ColourShare:
+    """A basic colour term and the share of a region's pixels that vote for it."""
+
+    name: str
+    share: F32
+
+
+@dataclass(frozen=True, kw_only=True)
+class GarmentColours:
+    """What was measured of a person's clothing, the most first; empty where a region is not visible."""
+
+    upper: list[ColourShare]
+    lower: list[ColourShare]
+    measured_id: str
+    """Hash of the colour terms and of what counts as visible: equal ids, equal measurements."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptionAudit:
+    """How a caption's colours stand to what was measured (curation/audit.py)."""
+
+    checked: I32
+    """Regions (upper, lower) whose colour is both claimed and measured."""
+    contradicted: I32
+    contradictions: list[str]
+    """One line each: "upper: red said, blue measured (0.83)"."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """What two captions of a person say of the same: names of attributes, each in one list at most."""
+
+    agree: list[str]
+    disagree: list[str]
+    one_says: list[str]
+    """Only one of them says anything."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Caption:
     """One caption slot: the text with its provenance, or the reason why it does not count.
 
@@ -173,8 +212,10 @@ class Caption:
     prompt_tokens: I32 | None = None
     image_tokens: I32 | None = None
     completion_tokens: I32 | None = None
+    audit: CaptionAudit | None = None
+    """None without a text."""
     attempts: I32 = field(default=0, metadata=VOLATILE)
-    """Requests that were made for it, failed ones included."""
+    """How often it was asked for, each time with another seed."""
     seconds: F32 | None = field(default=None, metadata=VOLATILE)
 
 
@@ -190,6 +231,10 @@ class PairRow:
     error: str | None = field(default=None, metadata=VOLATILE)
     verdict: Verdict | None = None
     captions: list[Caption]
+    colours: GarmentColours | None = None
+    """None of persons that were not captioned."""
+    agreement: Agreement | None = None
+    """Between the first two captions that count."""
     seconds: F32 | None = field(default=None, metadata=VOLATILE)
     written: I32 = field(default=0, metadata=VOLATILE)
     """Captions that this run wrote or tried to; the others were taken over from an earlier one."""

@@ -25,6 +25,8 @@ LEASE_S = 60.0
 """How long a run on object storage may be silent before another takes it for dead."""
 READERS = 32
 """Requests to an object store at once, where many small files are read."""
+ROWS_PER_GROUP = 100_000
+"""Of a table of millions, a phase reads the groups that hold its unit."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -82,7 +84,8 @@ def publish_table(path: Place, table: pa.Table, metadata: Mapping[str, str] | No
         **{k.encode(): v.encode() for k, v in (metadata or {}).items()},
     }
     sink = io.BytesIO()
-    pq.write_table(table.replace_schema_metadata(schema_metadata), sink, compression="zstd")
+    table = table.replace_schema_metadata(schema_metadata)
+    pq.write_table(table, sink, compression="zstd", row_group_size=ROWS_PER_GROUP)
     publish(path, sink.getvalue())
     return sink.tell()
 

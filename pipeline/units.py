@@ -40,9 +40,9 @@ class Unit:
         """`unit-000123`, the stem of every file of the unit."""
         return f"unit-{self.index:06d}"
 
-    def file(self, table: str, part: int = 0) -> str:
+    def file(self, table: str, part: int = 0, ending: str = "") -> str:
         """`table/000/unit-000123-00.parquet`, in the folder of its phase."""
-        return f"{table}/{_prefix(self.index)}/{self.name}-{part:02d}.parquet"
+        return f"{table}/{_prefix(self.index)}/{self.name}-{part:02d}{ending}.parquet"
 
 
 def slice_units(total: int, per_unit: int) -> list[Unit]:
@@ -102,26 +102,46 @@ class PhaseFolder:
             if self._whole([unit.index]):
                 return
             remove(marker)  # it speaks of other files than those that are written now
-        metadata = {"recipe_hash": str(self.trace["recipe_hash"])}
-        files = {}
-        for table, rows in tables.items():
-            for number, part in enumerate(split_by_bytes(rows, part_bytes)):
-                name = unit.file(table, number)
-                files[name] = publish_table(self.path / name, part, metadata)
+        files = self._publish_tables(unit, tables, part_bytes)
         content = {name: content_hash(table) for name, table in tables.items()}
         self.mark_done(unit, counts, content, files)
 
+    def replace_unit(
+        self,
+        unit: Unit,
+        tables: Mapping[str, pa.Table],
+        counts: Mapping[str, Any],
+        number: int,
+        part_bytes: int = PART_BYTES,
+    ) -> None:
+        """Publish other tables of a unit that is done, as round `number`; readers see old or new ones.
+
+        A unit that this round has replaced already stays as it is.
+        """
+        before = self._read_marker(unit.index) or {"files": {}}
+        if before.get("round", 0) >= number and self._whole([unit.index]):
+            return
+        files = self._publish_tables(unit, tables, part_bytes, f"-round-{number}")
+        content = {name: content_hash(table) for name, table in tables.items()}
+        self.mark_done(unit, counts, content, files, number)
+        for name in before["files"].keys() - files.keys():
+            remove(self.path / name)
+
     def mark_done(
-        self, unit: Unit, counts: Mapping[str, Any], content: Mapping[str, str], files: Mapping[str, int]
+        self,
+        unit: Unit,
+        counts: Mapping[str, Any],
+        content: Mapping[str, str],
+        files: Mapping[str, int],
+        number: int = 0,
     ) -> None:
         """Publish the done-marker of a unit whose files all stand.
 
-        content: the hash of each table; files: the bytes of each file, by its name in this folder.
+        content: the hash of each table; files: the bytes of each file, by its name in this folder. number:
+        the round that they were made in.
         """
-        publish_json(
-            self._marker(unit.index),
-            {"unit": unit.index, "counts": counts, "content": content, "files": files},
-        )
+        marker = {"unit": unit.index, "counts": counts, "content": content, "files": files}
+        publish_json(self._marker(unit.index), {**marker, **({"round": number} if number else {})})
 
     def finished(self) -> list[int]:
         """Indices of the units that are done and whole: every file that the marker names has its size.
@@ -144,6 +164,17 @@ class PhaseFolder:
         for marker in self.markers(units):
             _add(totals, marker["counts"])
         return totals
+
+    def _publish_tables(
+        self, unit: Unit, tables: Mapping[str, pa.Table], part_bytes: int, ending: str = ""
+    ) -> dict[str, int]:
+        """Publish a unit's tables in parts; the bytes of each file, by its name. ending: of their names."""
+        metadata, files = {"recipe_hash": str(self.trace["recipe_hash"])}, {}
+        for table, rows in tables.items():
+            for number, part in enumerate(split_by_bytes(rows, part_bytes)):
+                name = unit.file(table, number, ending)
+                files[name] = publish_table(self.path / name, part, metadata)
+        return files
 
     def _whole(self, units: Sequence[int]) -> list[int]:
         """Those of some units whose marker can be read and whose files have the sizes that it says."""

@@ -53,6 +53,9 @@ def curate(
             help="Write anew what this table of scores finds worst: Parquet, a row for each caption."
         ),
     ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Take up once more what failed in a harvest that is done.")
+    ] = False,
     worst: Annotated[str, typer.Option(help="How many of its captions: a share, such as 5%.")] = "5%",
     overrides: Overrides = None,
 ) -> None:
@@ -60,6 +63,8 @@ def curate(
     require_curation("curate")
     console = Console()
     phases = frozenset(str(name) for name in phase or Phase)
+    if retry_failed and "harvest" not in phases:
+        raise UsageError("--retry-failed needs the phase harvest")
     overrides = [*(overrides or []), *([recaption_override(recaption, worst)] if recaption else [])]
     place, settings = output_place(out), read_recipe(recipe, overrides)
     url_list = read_list(settings, urls, place, limit, sample)
@@ -72,6 +77,7 @@ def curate(
             address,
             progress,
             lambda line: console.print(line, highlight=False, soft_wrap=True),
+            retry_failed,
         )
     print_curation(reports, console)
     console.print(f"report: {write_report(place)}", highlight=False, soft_wrap=True)
@@ -154,6 +160,7 @@ def run_curation(
     address: str | None,
     progress: ShowProgress,
     notice: Callable[[str], None] = lambda *_: None,
+    retry_failed: bool = False,
 ) -> list["PhaseReport"]:
     """Run the phases into `out`, and note which of its folders are current.
 
@@ -183,6 +190,7 @@ def run_curation(
             observers,
             began=note_phases(out),
             notice=notice,
+            retry_failed=retry_failed,
         )
         reports = curation.run()
         check_lock()

@@ -71,7 +71,7 @@ def moved(keypoints: Floats) -> list[float]:
 
 def run(of: AnnotateSettings | Row, *rows: Row) -> list[Row]:
     """The stage's answers. A plain dictionary is the settings of captions alone."""
-    unknown: Row = {"verdict": None, "captions": [], "crop_sha256": "crop"}
+    unknown: Row = {"verdict": None, "captions": [], "colours": None, "crop_sha256": "crop"}
     table = pa.Table.from_pylist([{**unknown, **row} for row in rows])
     with Annotate(settings=of if isinstance(of, AnnotateSettings) else settings(of)).open() as process:
         out = process(table)
@@ -327,6 +327,13 @@ def test_a_unit_whose_model_is_not_there_stays_open() -> None:
         run(gone, drawn(0), drawn(1))
 
 
+def test_a_unit_stays_open_if_its_model_dies_in_the_middle() -> None:
+    with fake_endpoint(lambda n, _: completion(GOOD) if n < 5 else (503, b"gone")) as endpoint:
+        one = endpoint_settings(endpoint, captions_per_person=1)
+        with pytest.raises(UnreachableError, match="toy-vl: no endpoint answers"):
+            run(one, *map(drawn, range(12)))
+
+
 def test_a_unit_stays_open_if_one_of_two_models_is_not_there() -> None:
     with fake_endpoint(lambda n, _: completion(GOOD)) as gone:
         pass
@@ -342,21 +349,87 @@ def test_what_is_known_is_not_asked_for(tmp_path: Path) -> None:
     with fake_endpoint(lambda n, _: completion(GOOD)) as endpoint:
         one = endpoint_settings(endpoint, captions_per_person=1)
         (first,) = run(one, drawn(0))
-        (again,) = run(one, drawn(0, captions=first["captions"], crop=None))
+        (again,) = run(one, drawn(0, captions=first["captions"], colours=first["colours"], crop=None))
     assert len(endpoint.requests) == 1
     assert again["captions"] == first["captions"]
     assert (again["status"], again["written"], again["requests"]) == ("kept", 0, 0)
 
 
-def test_known_texts_are_held_against_the_limits_of_today() -> None:
-    with fake_endpoint(lambda n, _: completion(GOOD)) as endpoint:
-        strict = endpoint_settings(endpoint, captions_per_person=1, limits={"words_min": 30})
-        (failed,) = run(strict, drawn(0))
-        loose = endpoint_settings(endpoint, captions_per_person=1)
-        (kept,) = run(loose, drawn(0, captions=failed["captions"]))
-        (asked,) = run(strict, drawn(0, captions=kept["captions"]))
-    assert (failed["reason"], kept["reason"], kept["written"]) == ("caption_short", None, 0)
-    assert (asked["reason"], asked["written"]) == ("caption_short", 1)
+def contradicting(contradicted: str, **caption: Any) -> Any:
+    """Settings that act on contradicted captions; the drawn person wears red over blue."""
+    return lambda endpoint: settings(
+        {"captioner": "endpoint", "templates": "starter", "captions_per_person": 1, **caption},
+        models=[model(endpoint)],
+        audit={"contradicted": contradicted},
+    )
+
+
+GREEN = "A woman with short hair is wearing a green top and blue trousers."
+
+
+def test_every_caption_is_held_against_the_measured_colours() -> None:
+    with fake_endpoint(lambda n, _: completion(GREEN)) as endpoint:
+        (row,) = run(contradicting("record")(endpoint), drawn(0))
+    assert [share["name"] for share in row["colours"]["upper"]][:1] == ["red"]
+    audit = row["captions"][0]["audit"]
+    assert (row["status"], audit["checked"], audit["contradicted"]) == ("kept", 2, 1)
+    assert audit["contradictions"][0].startswith("upper: green said, red measured")
+
+
+def test_a_contradicted_caption_can_be_dropped_without_asking_again() -> None:
+    with fake_endpoint(lambda n, _: completion(GREEN)) as endpoint:
+        (row,) = run(contradicting("drop")(endpoint), drawn(0))
+    assert (row["reason"], row["captions"][0]["text"]) == ("caption_contradicted", GREEN)
+    assert len(endpoint.requests) == 1
+
+
+def test_a_contradicted_caption_can_be_asked_for_again() -> None:
+    with fake_endpoint(lambda n, _: completion([GREEN, GOOD][n])) as endpoint:
+        (row,) = run(contradicting("recaption")(endpoint), drawn(0))
+    assert (row["status"], row["captions"][0]["text"]) == ("kept", GOOD)
+    assert row["captions"][0]["audit"]["contradicted"] == 0
+
+
+@pytest.mark.parametrize(("contradicted", "reason"), [("drop", "caption_contradicted"), ("recaption", None)])
+def test_known_captions_are_audited_as_soon_as_colours_are_measured(
+    contradicted: str, reason: str | None
+) -> None:
+    with fake_endpoint(lambda n, _: completion([GREEN, GOOD][n])) as endpoint:
+        (first,) = run(contradicting("record")(endpoint), drawn(0))
+        (row,) = run(contradicting(contradicted)(endpoint), drawn(0, captions=first["captions"]))
+    assert (row["reason"], row["written"]) == (reason, int(reason is None))
+
+
+def test_two_captions_that_count_are_compared() -> None:
+    other = "Blue trousers under a yellow top are what this young person with short hair wears."
+    with fake_endpoint(lambda n, _: completion([GOOD, other][n])) as endpoint:
+        (row,) = run(endpoint_settings(endpoint, attempts=1), drawn(0))
+    assert "upper colour" in row["agreement"]["disagree"]
+    assert "lower colour" in row["agreement"]["agree"]
+
+
+def test_a_retry_takes_no_template_of_the_persons_other_caption() -> None:
+    planned = [{c.template.id for c in settings_plan(row) if c.template} for row in range(40)]
+    with fake_endpoint(lambda n, _: completion("Possibly.")) as endpoint:
+        few = endpoint_settings(endpoint, attempts=3, templates="attributes")
+        rows = run(few, *map(drawn, range(40)))
+    for row, both in zip(rows, planned, strict=True):
+        assert {caption["template_id"] for caption in row["captions"]}.isdisjoint(both)
+
+
+def settings_plan(row: int) -> list[Any]:
+    """The planned captions of a drawn person along the templates of the test above."""
+    one = [{"name": "toy-vl", "urls": ["http://127.0.0.1:1"]}]
+    of = settings({"captioner": "endpoint", "templates": "attributes"}, models=one)
+    return list(of.plan()(PersonKey(0, row, 0), "crop").captions)
+
+
+def test_a_library_with_fewer_templates_than_captions_is_refused(tmp_path: Path) -> None:
+    library = tmp_path / "one.txt"
+    library.write_text("A person in [colored top].\n")
+    few = {"captioner": "endpoint", "templates": str(library), "captions_per_person": 2}
+    with pytest.raises(TemplateError, match="1 templates, and at least 2 are asked for"):
+        settings(few, models=[{"name": "toy", "urls": ["http://127.0.0.1:1"]}]).inputs()
 
 
 JUDGED: Row = {"judge": "endpoint", "model": "toy-vl"}
@@ -445,7 +518,7 @@ def test_a_library_that_is_too_small_is_refused_with_both_numbers() -> None:
 
 def test_fingerprint_inputs_follow_library_and_prompt(tmp_path: Path) -> None:
     library, prompt = tmp_path / "own.txt", tmp_path / "own.yaml"
-    base: Row = {"templates": str(library), "prompt": str(prompt)}
+    base: Row = {"templates": str(library), "prompt": str(prompt), "captions_per_person": 1}
     stand_in = settings({**base, "captioner": "attributes-stand-in"})
     endpoint = settings(
         {**base, "captioner": "endpoint"}, models=[{"name": "toy", "urls": ["http://127.0.0.1:1"]}]

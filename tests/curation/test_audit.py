@@ -3,10 +3,8 @@
 import pytest
 
 from curation.audit import (
+    Auditor,
     AuditSettings,
-    CaptionAudit,
-    ColourShare,
-    GarmentColours,
     audit,
     compare,
     decide,
@@ -16,6 +14,7 @@ from curation.claim_words import load_claim_words
 from curation.claims import read_claims
 from curation.colours import load_colour_terms
 from pipeline.reasons import Reason
+from pipeline.records import CaptionAudit, ColourShare, GarmentColours
 from tests.curation.photograph import drawn_keypoints, drawn_person
 
 WORDS, TERMS, SETTINGS = load_claim_words(), load_colour_terms(), AuditSettings()
@@ -25,7 +24,7 @@ def shares(**by_name: float) -> list[ColourShare]:
     return [ColourShare(name=name, share=share) for name, share in by_name.items()]
 
 
-RED_OVER_BLUE = GarmentColours(upper=shares(red=0.9, white=0.05), lower=shares(blue=0.8), terms_id="")
+RED_OVER_BLUE = GarmentColours(upper=shares(red=0.9, white=0.05), lower=shares(blue=0.8), measured_id="")
 
 
 def audited(text: str, measured: GarmentColours = RED_OVER_BLUE) -> CaptionAudit:
@@ -68,44 +67,45 @@ def test_a_contradiction_says_what_was_said_and_what_was_measured() -> None:
 
 
 def test_a_region_of_many_colours_contradicts_nobody() -> None:
-    mixed = GarmentColours(upper=shares(red=0.45, blue=0.4, white=0.15), lower=[], terms_id="")
+    mixed = GarmentColours(upper=shares(red=0.45, blue=0.4, white=0.15), lower=[], measured_id="")
     assert audited("a green shirt and pink trousers", mixed).checked == 0
 
 
 def test_a_small_but_visible_part_supports_a_claim() -> None:
-    trimmed = GarmentColours(upper=shares(red=0.8, green=0.12), lower=[], terms_id="")
+    trimmed = GarmentColours(upper=shares(red=0.8, green=0.12), lower=[], measured_id="")
     assert audited("a green shirt", trimmed).contradicted == 0
-    bare = GarmentColours(upper=shares(red=0.8, green=0.08), lower=[], terms_id="")
+    bare = GarmentColours(upper=shares(red=0.8, green=0.08), lower=[], measured_id="")
     assert audited("a green shirt", bare).contradicted == 1
 
 
 def test_a_long_coat_may_be_what_the_legs_show() -> None:
-    coat = GarmentColours(upper=shares(black=0.9), lower=shares(black=0.9), terms_id="")
+    coat = GarmentColours(upper=shares(black=0.9), lower=shares(black=0.9), measured_id="")
     assert audited("a black coat over red trousers", coat).contradicted == 0
     assert audited("a black shirt over red trousers", coat).contradicted == 1
 
 
 def test_skin_under_a_skirt_contradicts_nothing() -> None:
-    skin = GarmentColours(upper=[], lower=shares(brown=0.7, purple=0.05), terms_id="")
+    skin = GarmentColours(upper=[], lower=shares(brown=0.7, purple=0.05), measured_id="")
     assert audited("a purple skirt", skin).checked == 0
     assert audited("purple trousers", skin).contradicted == 1
 
 
 def test_a_bag_that_is_told_of_may_cover_the_back() -> None:
-    back = GarmentColours(upper=shares(blue=0.8), lower=[], terms_id="")
+    back = GarmentColours(upper=shares(blue=0.8), lower=[], measured_id="")
     assert audited("a red sweater and a blue backpack", back).checked == 0
     assert audited("a red sweater and an orange backpack", back).contradicted == 1
 
 
 def test_nothing_is_checked_of_what_is_not_visible() -> None:
-    assert audited("a green shirt", GarmentColours(upper=[], lower=[], terms_id="")).checked == 0
+    assert audited("a green shirt", GarmentColours(upper=[], lower=[], measured_id="")).checked == 0
 
 
-def test_only_a_limit_drops_a_caption() -> None:
+def test_only_a_setting_drops_a_caption() -> None:
     found = audited("a green shirt and blue trousers")
     assert decide(found, AuditSettings()) is None
-    assert decide(found, AuditSettings(contradicted_max=1)) is Reason.CAPTION_CONTRADICTED
-    assert decide(found, AuditSettings(contradicted_max=2)) is None
+    for action in ("drop", "recaption"):
+        assert decide(found, AuditSettings(contradicted=action)) is Reason.CAPTION_CONTRADICTED
+    assert decide(found, AuditSettings(contradicted="drop", contradicted_min=2)) is None
 
 
 def test_pixels_become_shares_that_begin_with_the_most() -> None:
@@ -113,7 +113,7 @@ def test_pixels_become_shares_that_begin_with_the_most() -> None:
     found = measure_garments(picture, drawn_keypoints(), TERMS, 0.5)
     assert (found.upper[0].name, found.lower[0].name) == ("red", "blue")
     assert sum(each.share for each in found.upper) == pytest.approx(1)
-    assert found.terms_id == TERMS.id
+    assert found.measured_id == Auditor.load(SETTINGS).measured_id
     assert audited("a red shirt and blue jeans", found).contradicted == 0
     assert audited("a green shirt and yellow jeans", found).contradicted == 2
 

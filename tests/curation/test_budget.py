@@ -3,7 +3,7 @@
 import pytest
 
 from curation.budget import Budget, BudgetSettings
-from curation.tables import Need
+from curation.known import Need
 from pipeline.units import Unit
 
 UNITS = [(Unit(n, n, 1), Need(verdicts=2, captions=4)) for n in range(5)]
@@ -22,6 +22,18 @@ def test_without_a_limit_every_unit_is_run() -> None:
 @pytest.mark.parametrize(("requests", "units"), [(13, 0), (14, 1), (41, 2), (42, 3), (1000, 5)])
 def test_units_are_chosen_that_stay_within_even_if_every_attempt_is_needed(requests: int, units: int) -> None:
     assert chosen(requests) == units
+
+
+def test_units_that_ask_nothing_wait_for_none_that_is_too_large() -> None:
+    small, nothing = (Unit(7, 7, 1), Need(verdicts=1)), (Unit(8, 8, 1), Need())
+    budget = Budget(BudgetSettings(max_requests=1), 3)
+    assert budget.affordable([UNITS[0], small, nothing]) == [small[0], nothing[0]]
+
+
+def test_captions_that_may_be_written_anew_count_like_missing_ones() -> None:
+    units = [(Unit(0, 0, 1), Need(audits=4))]
+    assert Budget(BudgetSettings(max_requests=11), 3).affordable(units) == []
+    assert len(Budget(BudgetSettings(max_requests=12), 3).affordable(units)) == 1
 
 
 def test_what_is_spent_counts() -> None:

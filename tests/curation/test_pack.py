@@ -198,7 +198,8 @@ def test_published_shards_are_read_by_split_and_counted(tmp_path: Path) -> None:
         "words_per_caption": 2.5,
     }
     assert read_json(folder.path / "statistics.json") == {**statistics, "trace": {"recipe_hash": "abc"}}
-    assert read_json(folder.path / "done.json") == {"shards": 2, **statistics}
+    packed = {"persons": {"rows_in": 4, "kept": 4, "rejected": {}, "failed": {}}}
+    assert read_json(folder.path / "done.json") == {"shards": 2, "counts": packed, **statistics}
 
 
 def test_the_shards_are_readable_only_after_their_statistics(

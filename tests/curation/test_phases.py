@@ -363,7 +363,7 @@ def test_a_failed_caption_is_counted_and_the_person_is_not_packed(
             raise RuntimeError("boom")
         return read_person(key, row)
 
-    monkeypatch.setattr("curation.annotate.read_person", fails_for_second_persons)
+    monkeypatch.setattr("curation.annotator.read_person", fails_for_second_persons)
     reports = run(tmp_path)
     check_accounting([report.line for report in reports.values()])
     assert counts(reports)["annotate"] == Counts(11, 8, {}, {"crashed": 3})
@@ -433,7 +433,7 @@ def test_failed_captions_are_not_taken_over(tmp_path: Path, monkeypatch: pytest.
         raise RuntimeError("boom")
 
     with monkeypatch.context() as patch:
-        patch.setattr("curation.annotate.read_person", fails)
+        patch.setattr("curation.annotator.read_person", fails)
         run(tmp_path)
     reports = run(tmp_path, settings=recipe(gates=TIGHT))
     assert reports["annotate"].note == "captions written 16, taken over 0"
@@ -450,3 +450,25 @@ def test_decisions_that_do_not_add_up_are_not_done(tmp_path: Path) -> None:
         run(tmp_path, settings=tighter)
     publish_json(marker, whole)
     assert run(tmp_path, settings=tighter)["decide"].line.counts.kept > 0
+
+
+def test_a_cut_marker_of_decisions_is_made_again(done: Path, whole: dict[str, PhaseReport]) -> None:
+    (marker,) = done.glob("decisions-*/done.json")
+    marker.write_text('{"counts": ')
+    assert run(done)["decide"].line == whole["decide"].line
+
+
+def test_what_was_packed_is_known_without_the_markers_of_the_shuffle(
+    done: Path, whole: dict[str, PhaseReport]
+) -> None:
+    (shuffle,) = done.glob("pack-*/shuffle")
+    shutil.rmtree(shuffle)
+    assert run(done)["pack"].line == whole["pack"].line
+
+
+@pytest.mark.parametrize("damaged", ["phase.json", "pairs/000/unit-000000-00.parquet"])
+def test_a_damaged_folder_of_an_earlier_recipe_stops_nobody(done: Path, damaged: str) -> None:
+    (earlier,) = done.glob("annotate-*")
+    (earlier / damaged).write_bytes(b"PAR1 cut")
+    reports = run(done, settings=recipe(gates=TIGHT))
+    assert reports["annotate"].line.counts.kept > 0

@@ -1,6 +1,5 @@
 """Sources and sinks: what stands in a unit's files, and whom the next phase is given."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,15 +8,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from curation.audit import AuditSettings
+from curation.caption_check import CaptionCheck
 from curation.caption_plan import PlannedCaption, Writer
-from curation.known import Earlier, PersonPlan
+from curation.known import Earlier, Need, PersonPlan
 from curation.persons import PersonSettings, measure_rows
-from curation.tables import HarvestSink, KeptPersons, Need, PairSink, PersonsToAnnotate, measurements
+from curation.recaption import Rounds
+from curation.tables import HarvestSink, KeptPersons, PairSink, PersonsToAnnotate, Plan, measurements
+from curation.validate import CaptionLimits
 from pipeline.reasons import Reason, Status, status_of
 from pipeline.records import (
     Caption,
     CaptionKey,
     DecisionRow,
+    GarmentColours,
     PairRow,
     PersonKey,
     PersonRow,
@@ -31,6 +35,9 @@ from pipeline.units import PhaseFolder, Unit
 from tests.curation.made_run import DownloadStandIn, FirstPixelDetector, keys
 
 TRACE = {"recipe_hash": "abc"}
+LOOSE = CaptionLimits(words_min=1, english_share_min=0.0, sibling_overlap_max=1.0)
+CHECK = CaptionCheck.load(LOOSE, AuditSettings())
+COLOURS = GarmentColours(upper=[], lower=[], measured_id=CHECK.auditor.measured_id)
 UNITS = [
     ["http://made/person/1", "http://made/dns/1", "http://made/two/2"],
     ["http://made/none/1"],
@@ -90,9 +97,16 @@ def pair(
         template_id="t",
         seed=1,
         caption_id=caption_id,
+        attempts=1,
     )
     return PairRow(
-        unit=key[0], row=key[1], person=key[2], status=status_of(reason), reason=reason, captions=[caption]
+        unit=key[0],
+        row=key[1],
+        person=key[2],
+        status=status_of(reason),
+        reason=reason,
+        captions=[caption],
+        colours=COLOURS,
     )
 
 
@@ -102,11 +116,11 @@ class OneCaption:
     def __init__(self, verdict_id: str = "", keep_min: float = 0.0) -> None:
         self.verdict_id, self.keep_min = verdict_id, keep_min
 
-    def plan(self) -> Callable[[PersonKey, str], PersonPlan]:
+    def plan(self, rounds: Rounds | None = None) -> Plan:
         def person(key: PersonKey, crop_sha256: str) -> PersonPlan:
             caption_key = CaptionKey(key.unit, key.row, key.person, 0)
             planned = [PlannedCaption(caption_key, Writer("m"), None, 1, "c")]
-            return PersonPlan(self.verdict_id, planned, self.keep_min)
+            return PersonPlan(self.verdict_id, planned, CHECK, self.keep_min)
 
         return person
 
@@ -197,7 +211,7 @@ def test_a_range_of_units_gives_its_own_persons_only(harvest: PhaseFolder) -> No
 def test_without_an_earlier_run_nothing_is_known_of_anybody(harvest: PhaseFolder) -> None:
     source = to_annotate(kept_persons(harvest, PERSONS))
     assert known(source.read(Unit(0, 0, 3))) == {key: [] for key in PERSONS}
-    assert source.need(Unit(0, 0, 3)) == Need(verdicts=0, captions=5)
+    assert source.needs([Unit(0, 0, 3)]) == [Need(verdicts=0, captions=5)]
 
 
 def test_captions_made_in_the_wanted_way_are_known(tmp_path: Path, harvest: PhaseFolder) -> None:
@@ -206,7 +220,7 @@ def test_captions_made_in_the_wanted_way_are_known(tmp_path: Path, harvest: Phas
         kept_persons(harvest, PERSONS[:2]), annotated(tmp_path / "one", Unit(0, 0, 3), pairs)
     )
     assert known(source.read(Unit(0, 0, 3))) == {PERSONS[0]: ["a"], PERSONS[1]: []}
-    assert source.need(Unit(0, 0, 3)) == Need(captions=1)
+    assert source.needs([Unit(0, 0, 3)]) == [Need(captions=1)]
 
 
 def test_what_a_model_wrote_stands_whatever_was_found_wrong_with_it(
@@ -214,7 +228,7 @@ def test_what_a_model_wrote_stands_whatever_was_found_wrong_with_it(
 ) -> None:
     pairs = [
         pair(PERSONS[0], "possibly", Reason.CAPTION_GUESSES),
-        pair(PERSONS[1], None, Reason.ENDPOINT_UNREACHABLE),
+        pair(PERSONS[1], None, Reason.CAPTION_FAILED),
     ]
     source = to_annotate(
         kept_persons(harvest, PERSONS[:2]), annotated(tmp_path / "one", Unit(0, 0, 3), pairs)
@@ -235,7 +249,7 @@ def test_a_unit_that_an_earlier_run_did_not_finish_gives_nothing(
     tmp_path: Path, harvest: PhaseFolder
 ) -> None:
     earlier = annotated(tmp_path / "one", Unit(1, 3, 3), [pair(PERSONS[0], "a")])
-    assert to_annotate(kept_persons(harvest, PERSONS), earlier).need(Unit(0, 0, 3)) == Need(captions=5)
+    assert to_annotate(kept_persons(harvest, PERSONS), earlier).needs([Unit(0, 0, 3)]) == [Need(captions=5)]
 
 
 def test_a_verdict_on_another_question_is_asked_for_again(tmp_path: Path, harvest: PhaseFolder) -> None:
@@ -243,8 +257,8 @@ def test_a_verdict_on_another_question_is_asked_for_again(tmp_path: Path, harves
     judged = [replace(pair(PERSONS[0], "a"), verdict=verdict)]
     earlier = annotated(tmp_path / "one", Unit(0, 0, 3), judged)
     kept = kept_persons(harvest, PERSONS[:1])
-    assert to_annotate(kept, earlier, verdict_id="v").need(Unit(0, 0, 3)) == Need()
-    assert to_annotate(kept, earlier, verdict_id="w").need(Unit(0, 0, 3)) == Need(verdicts=1)
+    assert to_annotate(kept, earlier, verdict_id="v").needs([Unit(0, 0, 3)]) == [Need()]
+    assert to_annotate(kept, earlier, verdict_id="w").needs([Unit(0, 0, 3)]) == [Need(verdicts=1)]
 
 
 def test_whom_a_known_verdict_rejects_needs_nothing(tmp_path: Path, harvest: PhaseFolder) -> None:
@@ -252,7 +266,7 @@ def test_whom_a_known_verdict_rejects_needs_nothing(tmp_path: Path, harvest: Pha
     judged = [replace(pair(PERSONS[0], None), captions=[], verdict=verdict)]
     earlier = annotated(tmp_path / "one", Unit(0, 0, 3), judged)
     source = to_annotate(kept_persons(harvest, PERSONS[:1]), earlier, verdict_id="v", keep_min=0.5)
-    assert source.need(Unit(0, 0, 3)) == Need()
+    assert source.needs([Unit(0, 0, 3)]) == [Need()]
 
 
 def test_pixels_are_read_only_where_somebody_is_still_to_be_looked_at(

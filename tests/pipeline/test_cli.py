@@ -302,7 +302,11 @@ def test_a_recipes_parts_are_typed_by_the_command_that_needs_them(webperson: Com
     assert "another run is writing here" in line(ended)
 
 
-def test_serving_needs_the_extra_that_brings_vllm(webperson: Command) -> None:
+def test_serving_needs_the_extra_that_brings_vllm(
+    webperson: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "vllm" else find(name))
     ended = webperson("serve", "laptop")
     assert (ended.code, line(ended)) == (
         2,
