@@ -127,7 +127,8 @@ class Curation:
         before = harvest.line.counts
         counts = _sum([folder.totals(range(harvest.units))] if harvest.units else [], "urls")
         note = f"retried the failed rows of {len(units)} units: {counts.kept - before.kept} more are kept"
-        return replace(harvest, line=replace(harvest.line, counts=counts), note=note)
+        line, done_before = replace(harvest.line, counts=counts), harvest.units - len(units)
+        return replace(harvest, line=line, note=note, done_before=done_before)
 
     def _harvest_stages(self) -> list[Placed]:
         settings, takedown = self.recipe.harvest, self.recipe.takedown.load()
