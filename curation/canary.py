@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image
 from pydantic import model_validator
 
-from curation.completions import Answer, MllmError, Question, Sampling
+from curation.completions import Answer, MllmError, Question, Sampling, one_line
 from pipeline.recipe import Section
 
 COLOURS = {"red": (220, 20, 20), "blue": (20, 40, 220), "green": (20, 160, 40), "yellow": (240, 220, 20)}
@@ -60,8 +60,8 @@ def check_canary(canary: Canary, answer: Answer) -> None:
     right = answer.text == canary.answer if canary.choices else canary.answer.lower() in words
     if not right:
         raise MllmError(
-            f"the model does not see: asked of the canary {canary.picture!r} it said {answer.text[:60]!r}, "
-            f"not {canary.answer!r}"
+            f"the model does not see: asked of the canary {canary.picture!r} "
+            f"it said {one_line(answer.text)[:60]!r}, not {canary.answer!r}"
         )
 
 

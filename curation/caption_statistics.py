@@ -4,6 +4,7 @@ What grows with the number of captions is counted in bitmaps of fixed size (cura
 vocabulary and the templates are kept whole.
 """
 
+import hashlib
 import math
 import re
 from collections import Counter, defaultdict
@@ -20,10 +21,13 @@ from curation.claim_words import ClaimWords
 from curation.claims import Claims, read_claims
 from curation.distinct import Distinct
 from curation.validate import CONTEXT_TOKENS
+from pipeline.records import PERSON_KEY, PersonKey
 
 WEBPERSON_VOCABULARY = 96_623
 """Words of WebPerson's 10 million captions as published; how they were counted is not told."""
 ALL = "all"
+BIN = 10
+"""Numbers of words that stand together in the table's histogram."""
 CLAIMED = ("upper", "lower", "outfit", "shoes", "head", "bag", "hair", "accessory")
 """Attributes whose coverage is told, beside gender, hair length and the colours of clothing."""
 
@@ -57,6 +61,19 @@ class CaptionStatistics:
     """With the words of an earlier one in any order and number, estimated; equal ones included."""
     claimed_shares: dict[str, float]
     """By attribute, as curation/claims.py reads them."""
+
+
+def drawn(pairs: pa.Table, share: float) -> pa.Table:
+    """About this share of a table's persons, drawn by their keys: the same in every table and run."""
+    if share >= 1:
+        return pairs
+    keys = map(PersonKey, *(pairs[name].to_pylist() for name in PERSON_KEY))
+    return pairs.filter(pa.array([draw(key) < share for key in keys], pa.bool_()))
+
+
+def draw(key: PersonKey) -> float:
+    """A number in [0, 1) that stands for a person, as if drawn."""
+    return int.from_bytes(hashlib.blake2b(str(key).encode(), digest_size=6).digest()) / 2**48
 
 
 def caption_rows(pairs: pa.Table) -> pa.Table:
@@ -100,9 +117,14 @@ def statistics_rows(groups: Mapping[str, CaptionStatistics]) -> list[tuple[str, 
         (title, *(show(each) for each in groups.values()), published.get(title, ""))
         for title, show in _ROWS.items()
     ]
+    bins = sorted({words // BIN * BIN for each in groups.values() for words in each.words_histogram})
+    rows += [
+        (f"words, {low} to {low + BIN - 1}", *(_percent(_within(each, low)) for each in groups.values()), "")
+        for low in bins
+    ]
     claimed = dict.fromkeys(name for each in groups.values() for name in each.claimed_shares)
     rows += [
-        (f"says {name}", *(f"{each.claimed_shares.get(name, 0):.1%}" for each in groups.values()), "")
+        (f"says {name}", *(_percent(each.claimed_shares.get(name, 0)) for each in groups.values()), "")
         for name in claimed
     ]
     return rows
@@ -126,6 +148,15 @@ def quantile(histogram: Mapping[int, int], share: float) -> int:
     return 0
 
 
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _within(each: CaptionStatistics, low: int) -> float:
+    """The share of captions with `low` to `low + BIN - 1` words."""
+    return sum(each.words_histogram.get(low + n, 0) for n in range(BIN)) / max(each.captions, 1)
+
+
 _ROWS: Mapping[str, Callable[[CaptionStatistics], str]] = {
     "captions": lambda each: f"{each.captions:,}",
     "vocabulary": lambda each: f"{each.vocabulary:,}",
@@ -136,9 +167,9 @@ _ROWS: Mapping[str, Callable[[CaptionStatistics], str]] = {
     "words, median": lambda each: str(quantile(each.words_histogram, 0.5)),
     "words, 95 % at most": lambda each: str(quantile(each.words_histogram, 0.95)),
     "CLIP tokens, 95 % at most": lambda each: str(quantile(each.clip_tokens_histogram, 0.95)),
-    "cut by CLIP": lambda each: f"{each.cut_share:.1%}",
-    "equal to another": lambda each: f"{each.equal_share:.1%}",
-    "same words as another": lambda each: f"{each.alike_share:.1%}",
+    "cut by CLIP": lambda each: _percent(each.cut_share),
+    "equal to another": lambda each: _percent(each.equal_share),
+    "same words as another": lambda each: _percent(each.alike_share),
 }
 
 

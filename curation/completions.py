@@ -19,6 +19,9 @@ from pipeline.stage import UnitError
 TOP_LOGPROBS = 20
 """vLLM's and OpenAI's limit."""
 MOST_HEADS = 16
+ERROR_CHARACTERS = 200
+TOKEN_CHARACTERS = 128
+"""The longest tokens of vocabularies are runs of so many blanks or dashes."""
 
 
 class MllmError(RuntimeError):
@@ -40,10 +43,10 @@ class Sampling(Section):
 
     temperature: float = Field(default=0.7, ge=0, le=2)
     """0 is greedy."""
-    top_p: float = Field(default=1.0, gt=0, le=1)
-    """Words are drawn from the likeliest that make up this share of the probability."""
-    repetition_penalty: float = Field(default=1.0, gt=0)
-    """Above 1, words that were said already get less likely."""
+    top_p: float | None = Field(default=1.0, gt=0, le=1)
+    """Words are drawn from the likeliest that make up this share; null: as the server likes."""
+    repetition_penalty: float | None = Field(default=1.0, gt=0)
+    """Above 1, words that were said already get less likely; null: as the server likes."""
     max_tokens: PositiveInt = 160
     """Longest answer in tokens; one that reaches it is an error, not a caption."""
     stop: tuple[str, ...] = ("\n\n",)
@@ -63,12 +66,13 @@ class Example:
 class Question:
     """What is asked about one picture. All before `jpeg` should be equal in many questions.
 
-    choices: texts of one letter each, of which the model must say one.
+    jpeg: None for a question without a picture. choices: texts of one letter each, of which the model must
+    say one.
     """
 
     system: str
     examples: tuple[Example, ...] = ()
-    jpeg: bytes
+    jpeg: bytes | None
     text: str
     seed: int
     sampling: Sampling
@@ -104,19 +108,25 @@ class Bodies:
 
     def write(self, question: Question) -> bytes:
         """The request's JSON: instructions, examples, picture, text, in this order."""
+        if question.jpeg is None:
+            return json.dumps(self._body(question, question.text) | {"seed": question.seed}).encode()
         shared = (question.system, question.examples, question.sampling, question.choices)
         head = self._heads.get(shared)
         if head is None:
             if len(self._heads) == MOST_HEADS:
                 self._heads.clear()
-            head = self._heads[shared] = self._head(question)
+            whole = json.dumps(self._body(question, [_picture(b"")]), separators=(",", ":"))
+            head = self._heads[shared] = whole.removesuffix('"}}]}]}').encode()
         # The picture is by far the most of it: base64 needs no escapes, so it is copied and not scanned.
         text = json.dumps(question.text).encode()
         seed = b'"}},{"type":"text","text":%b}]}],"seed":%d}' % (text, question.seed)
         return b"".join((head, base64.b64encode(question.jpeg), seed))
 
-    def _head(self, question: Question) -> bytes:
-        body: dict[str, Any] = {"model": self._model, **question.sampling.model_dump(mode="json")}
+    def _body(self, question: Question, asked: object) -> dict[str, Any]:
+        sampling = question.sampling.model_dump(mode="json")
+        body = {"model": self._model} | {
+            name: value for name, value in sampling.items() if value not in (None, [])
+        }
         if question.choices:
             body["structured_outputs"] = {"choice": question.choices}
             body |= {"logprobs": True, "top_logprobs": TOP_LOGPROBS}
@@ -124,9 +134,7 @@ class Bodies:
         for example in question.examples:
             messages.append({"role": "user", "content": [_picture(example.jpeg), _text(example.text)]})
             messages.append({"role": "assistant", "content": example.answer})
-        messages.append({"role": "user", "content": [_picture(b"")]})
-        body["messages"] = messages
-        return json.dumps(body, separators=(",", ":")).removesuffix('"}}]}]}').encode()
+        return body | {"messages": [*messages, {"role": "user", "content": asked}]}
 
 
 def _picture(jpeg: bytes) -> dict[str, Any]:
@@ -155,7 +163,7 @@ def read_answer(
         text.encode()  # JSON can hold halves of characters, which no table can
         answer = Answer(
             text=text,
-            finish_reason=choice.get("finish_reason"),
+            finish_reason=_name(choice.get("finish_reason")),
             prompt_tokens=usage.prompt_tokens,
             completion_tokens=usage.completion_tokens,
             image_tokens=usage.image_tokens,
@@ -178,9 +186,9 @@ def read_answer(
 
 def _check(answer: Answer, question: Question, require_image_tokens: bool) -> None:
     """Every picture takes a token: a server that drops the last must not pass by those of the examples."""
-    pictures = 1 + len(question.examples)
+    pictures = len(question.examples) + (question.jpeg is not None)
     if answer.image_tokens is None:
-        if require_image_tokens:
+        if require_image_tokens and pictures:
             raise MllmError("the endpoint reports no image tokens (vLLM: --enable-prompt-tokens-details)")
     elif answer.image_tokens < pictures:
         raise MllmError(
@@ -190,12 +198,18 @@ def _check(answer: Answer, question: Question, require_image_tokens: bool) -> No
         raise MllmError("the endpoint's content filter withheld the answer")
     if question.choices:
         if answer.text not in question.choices:
-            raise MllmError(f"none of {' '.join(question.choices)}: {one_line(answer.text)!r}")
+            raise MllmError(f"none of {' '.join(question.choices)}: {one_line(answer.text)}")
         return
     if answer.finish_reason == "length":
         raise MllmError(f"answer cut off at max_tokens ({answer.completion_tokens} tokens)")
     if not answer.text:
         raise MllmError("the model answered with nothing")
+    if len(answer.text) > question.sampling.max_tokens * TOKEN_CHARACTERS:
+        raise MllmError(f"answer of {len(answer.text)} characters, more than max_tokens can be")
+
+
+def _name(text: object) -> str | None:
+    return text if isinstance(text, str) else None
 
 
 def _scores(logprobs: Mapping[str, Any] | None, choices: tuple[str, ...]) -> dict[str, float]:
@@ -228,5 +242,6 @@ def _probability(logprob: float) -> float:
 
 
 def one_line(text: str) -> str:
-    """Without line breaks, and short enough for an error."""
-    return " ".join(text.split())[:200]
+    """Without line breaks and what a terminal would obey, and short enough for an error."""
+    line = " ".join(text.split())[:ERROR_CHARACTERS]
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in line)

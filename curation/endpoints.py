@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from curation.completions import UnreachableError
+from curation.completions import UnreachableError, one_line
 
 
 @dataclass(eq=False)
@@ -77,25 +77,27 @@ class Endpoints:
         endpoint.failures_in_a_row += 1
         endpoint.failure = failure
         if endpoint.out or endpoint.failures_in_a_row >= self._failures_until_out:
-            endpoint.out = True
-            self._rests(endpoint, self._pause_s)
-        if self._all_out_since_s is None and all(e.out for e in self.all):
-            self._all_out_since_s = self._clock()
+            self._goes_out(endpoint)
         self.left(endpoint)
 
     def asked_for_rest(self, endpoint: Endpoint, seconds: float) -> None:
-        """The endpoint works and has too much to do."""
-        self._works(endpoint)
-        self._rests(endpoint, seconds)
+        """The endpoint has too much to do; one that is out stays so until it answers."""
+        endpoint.failures_in_a_row = 0
+        self._rests(endpoint, max(seconds, self._pause_s) if endpoint.out else seconds)
         self.left(endpoint)
+
+    def asked_in_vain(self, endpoint: Endpoint, failure: str) -> None:
+        """Nobody got more than the request to rest from it, for as long as one waits: as good as gone."""
+        endpoint.failure = failure
+        self._goes_out(endpoint)
 
     def left(self, endpoint: Endpoint) -> None:
         """The place is free again, and nothing was learned."""
         endpoint.busy -= 1
         self._wake(1)
 
-    def anyone_answered_since(self, then_s: float) -> bool:
-        """Whether some endpoint has worked since a time of the clock."""
+    def answered_since(self, then_s: float) -> bool:
+        """Whether some endpoint has answered since a time of the clock."""
         return any(e.answered_s >= then_s for e in self.all)
 
     def _works(self, endpoint: Endpoint) -> None:
@@ -104,6 +106,12 @@ class Endpoints:
             endpoint.out, endpoint.rests_until_s = False, self._clock()
             self._all_out_since_s = None
             self._wake(self._concurrency)
+
+    def _goes_out(self, endpoint: Endpoint) -> None:
+        endpoint.out = True
+        self._rests(endpoint, self._pause_s)
+        if self._all_out_since_s is None and all(e.out for e in self.all):
+            self._all_out_since_s = self._clock()
 
     def _rests(self, endpoint: Endpoint, seconds: float) -> None:
         endpoint.rests_until_s = max(endpoint.rests_until_s, self._clock() + seconds)
@@ -124,7 +132,7 @@ class Endpoints:
         if self._all_out_since_s is not None:
             given_up = self._all_out_since_s + self._outage_s
             if now >= given_up:
-                last = "; ".join(f"{e.url}: {e.failure}" for e in self.all)
+                last = one_line("; ".join(f"{e.url}: {e.failure}" for e in self.all))
                 raise UnreachableError(
                     f"no endpoint has answered for {now - self._all_out_since_s:.0f} s: {last}"
                 )

@@ -1,28 +1,31 @@
 """Asking a text model behind an OpenAI-compatible endpoint, and keeping what it said."""
 
+import asyncio
 import hashlib
 import json
 import threading
-import time
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, TypeVar
 
-import httpx
 import yaml
 
+from curation import mllm
+from curation.completions import one_line
+from pipeline.recipe import parse_recipe
 from pipeline.templates import PLACEHOLDERS, TemplateError
 
 MAX_TOKENS = 800
-MOST_ANSWER_BYTES = 1_000_000
 ATTEMPTS = 5
-BACKOFF_S = 0.5
-"""Wait before the second attempt, doubled for each further one."""
+MOST_AT_ONCE = 10_000
+"""The threads that ask are the limit."""
 ROUND = 4
 """A worker's questions between two looks at progress; when all of a round reach nobody, no more are asked."""
+
+T = TypeVar("T")
 
 
 class TextModelError(RuntimeError):
@@ -61,7 +64,10 @@ class TextPrompt:
 
 
 class ChatModel:
-    """A model behind `/v1/chat/completions`, safe to share between threads; close it after use."""
+    """A model behind an endpoint, safe to share between threads; close it after use.
+
+    One thread of its own runs the client's event loop.
+    """
 
     def __init__(
         self,
@@ -69,44 +75,54 @@ class ChatModel:
         model: str,
         temperature: float = 0.7,
         timeout_s: float = 120.0,
-        backoff_s: float = BACKOFF_S,
+        backoff_s: float = 0.5,
     ) -> None:
-        """`url`: base address without /v1; `timeout_s`: longest silence of the endpoint."""
+        """url: base address without /v1; timeout_s: longest silence of the endpoint; backoff_s: longest wait
+        before the second attempt, doubled for each further one. Raises RecipeError if the address is none.
+        """
         self.model_id = model
-        self._url = f"{url.rstrip('/')}/v1/chat/completions"
-        self._temperature = temperature
-        self._http = httpx.Client(timeout=timeout_s, trust_env=False, follow_redirects=False)
+        self._url = url
+        self._sampling = mllm.Sampling(
+            temperature=temperature, max_tokens=MAX_TOKENS, stop=(), top_p=None, repetition_penalty=None
+        )
+        wire = {
+            "concurrency": MOST_AT_ONCE,
+            "retries": ATTEMPTS - 1,
+            "read_timeout_s": timeout_s,
+            "total_timeout_s": ATTEMPTS * timeout_s,
+            "backoff_s": backoff_s,
+            "pause_s": 4 * backoff_s,
+            "outage_s": 16 * backoff_s,
+        }
+        settings = {"name": model, "urls": [url], **wire}
+        self._mllm = mllm.Mllm(parse_recipe(mllm.ModelSettings, settings, source="text model"))
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
     def __enter__(self) -> Self:
+        self._thread.start()
+        self._run(self._mllm.__aenter__())
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._http.close()
+    def __exit__(self, *error: object) -> None:
+        self._run(self._mllm.__aexit__(None, None, None))
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
 
     def complete(self, system: str, user: str, seed: int) -> str:
         """The answer; a busy or silent endpoint is asked again, a refusal is not."""
-        body = {
-            "model": self.model_id,
-            "messages": [{"role": "system", "content": system}, {"role": "user", "content": user}],
-            "temperature": self._temperature,
-            "max_tokens": MAX_TOKENS,
-            "seed": seed,
-        }
-        failure = ""
-        for attempt in range(ATTEMPTS):
-            if attempt:
-                time.sleep(BACKOFF_S * 2 ** (attempt - 1))
-            try:
-                response = self._http.post(self._url, json=body)
-            except (httpx.HTTPError, httpx.InvalidURL) as error:
-                failure = f"{type(error).__name__}: {_one_line(str(error))}"
-                continue
-            if response.status_code == httpx.codes.OK:
-                return _answer(response)
-            failure = f"HTTP {response.status_code}: {_one_line(response.text)}"
-            if response.status_code != httpx.codes.TOO_MANY_REQUESTS and response.status_code < 500:
-                raise TextModelError(f"{self._url}: {failure}")
-        raise UnreachableTextModelError(f"{self._url}: {failure}")
+        question = mllm.Question(system=system, jpeg=None, text=user, seed=seed, sampling=self._sampling)
+        try:
+            return self._run(self._mllm.ask(question)).text
+        except mllm.MllmError as error:
+            in_vain = isinstance(error, mllm.UnreachableError) or error.requests >= ATTEMPTS
+            raise (UnreachableTextModelError if in_vain else TextModelError)(
+                f"{self._url}: {error}"
+            ) from None
+
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
 
 @dataclass(frozen=True)
@@ -207,7 +223,7 @@ def load_text_prompt(name: str, slots: tuple[str, ...]) -> TextPrompt:
     try:
         tree = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise TemplateError(f"{name}: not YAML: {_one_line(str(error))}") from None
+        raise TemplateError(f"{name}: not YAML: {one_line(str(error))}") from None
     if not isinstance(tree, Mapping) or not all(isinstance(tree.get(key), str) for key in ("system", "user")):
         raise TemplateError(f"{name}: a prompt has the texts `system` and `user`")
     for slot in slots:
@@ -227,21 +243,6 @@ def _ask(model: TextModel, answers: Answers, question: Question) -> UnreachableT
     return None
 
 
-def _answer(response: httpx.Response) -> str:
-    if len(response.content) > MOST_ANSWER_BYTES:
-        raise TextModelError(f"answer of more than {MOST_ANSWER_BYTES} bytes")
-    try:
-        choice: dict[str, Any] = response.json()["choices"][0]
-        text, finish = choice["message"]["content"], choice.get("finish_reason")
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-        raise TextModelError(f"not a chat completion ({type(error).__name__})") from None
-    if not isinstance(text, str) or not text.strip():
-        raise TextModelError("the model answered with nothing")
-    if finish == "length":
-        raise TextModelError(f"answer cut off at {MAX_TOKENS} tokens")
-    return text
-
-
 def _vocabulary() -> str:
     return "\n".join(f'[{name}]: {p.meaning}, such as "{p.example}"' for name, p in PLACEHOLDERS.items())
 
@@ -249,7 +250,3 @@ def _vocabulary() -> str:
 def _key(model_id: str, question: Question) -> str:
     content = json.dumps([model_id, question.system, question.user, question.seed])
     return hashlib.sha256(content.encode()).hexdigest()[:24]
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())[:200]

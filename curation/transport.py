@@ -1,8 +1,8 @@
 """One HTTP request to an endpoint, within limits of time and bytes, and whose fault it is when it fails.
 
-    connection, time-out, 5xx, 401, 403, 404   its own fault: asked again, elsewhere if possible
-    429                                        it has too much to do: asked again, elsewhere or after its rest
-    other 4xx, or 200 with no usable answer    the question's fault: final
+    429, 503 with Retry-After                       it has too much to do: asked again, after a rest
+    connection, time-out, 5xx, 401-404, 408         its own fault: asked again, elsewhere if possible
+    other 4xx, or 200 with no usable answer         the question's fault: final
 
 A lasting 500 may be either's, and counts against the question.
 """
@@ -16,14 +16,21 @@ from curation.completions import MllmError, one_line
 LARGE_BODY_BYTES = 2**20
 """aiohttp sends larger ones in pieces only from a file."""
 JSON = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
-NOT_SERVED = (401, 403, 404)
+NOT_SERVED = (401, 402, 403, 404, 408)
 """Says nothing of the question: a proxy whose model is still starting answers 404."""
+LEAST_TIME_S = 0.001
+"""To aiohttp none at all means no limit."""
+FAILURE_BYTES = 2**16
+"""Of what comes with another status than 200 no more is read."""
+SECRET_MIN_BYTES = 8
+"""Shorter keys, such as EMPTY, are no secret, and may be part of a word."""
 
 
 class EndpointError(Exception):
     """An endpoint did not do its work; one line.
 
-    suspect: the question may be to blame all the same; rest_s: the endpoint works, and asks for rest.
+    suspect: the question may be to blame all the same. rest_s: the endpoint works, and asks for rest; 0 if it
+    does not say how long.
     """
 
     def __init__(self, failure: str, *, suspect: bool = False, rest_s: float | None = None) -> None:
@@ -36,19 +43,13 @@ class Transport:
     """Connections to the endpoints of one model; made in the event loop that uses it."""
 
     def __init__(
-        self,
-        *,
-        connect_timeout_s: float,
-        read_timeout_s: float,
-        answer_max_bytes: int,
-        rest_max_s: float,
-        key: str | None,
+        self, *, connect_timeout_s: float, read_timeout_s: float, answer_max_bytes: int, key: str | None
     ) -> None:
-        """read_timeout_s: longest silence; rest_max_s: longest rest that is granted; key: bearer token."""
+        """read_timeout_s: longest silence; key: bearer token, which nothing that comes back may hold."""
         self._connect_timeout_s = connect_timeout_s
         self._read_timeout_s = read_timeout_s
         self._answer_max_bytes = answer_max_bytes
-        self._rest_max_s = rest_max_s
+        self._secret = key.encode() if key and len(key.encode()) >= SECRET_MIN_BYTES else None
         self._http = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0),  # the places at the endpoints are the limit
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -64,41 +65,59 @@ class Transport:
         """Content of an answer with status 200. Raises EndpointError; MllmError if asking again is no use."""
         method, data = ("GET", None) if body is None else ("POST", _payload(body))
         timeout = aiohttp.ClientTimeout(
-            total=left_s,
-            connect=self._connect_timeout_s,
-            sock_read=self._read_timeout_s,
+            total=max(left_s, LEAST_TIME_S), connect=self._connect_timeout_s, sock_read=self._read_timeout_s
         )
         try:
             async with self._http.request(
                 method, url, data=data, timeout=timeout, allow_redirects=False
             ) as response:
-                content = await self._content(response)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise EndpointError(one_line(f"{type(error).__name__}: {error}")) from None
-        if response.status == 200:
-            return content
-        failure = f"HTTP {response.status}: {one_line(content.decode(errors='replace'))}"
-        if response.status == 429:
-            raise EndpointError(failure, rest_s=self._rest_s(response.headers.get("retry-after", "")))
-        if response.status >= 500 or response.status in NOT_SERVED:
-            raise EndpointError(failure, suspect=response.status == 500)
-        raise MllmError(failure)
+                if response.status != 200:
+                    raise await self._failure(response)
+                content, whole = await _read(response, self._answer_max_bytes)
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise EndpointError(self._said(f"{type(error).__name__}: {error}".encode())) from None
+        if not whole:
+            raise MllmError(f"answer longer than {self._answer_max_bytes} bytes")
+        return self._without_key(content)
 
-    async def _content(self, response: aiohttp.ClientResponse) -> bytes:
-        content = bytearray()
-        async for piece in response.content.iter_any():
-            content += piece
-            if len(content) > self._answer_max_bytes:
-                raise MllmError(f"answer longer than {self._answer_max_bytes} bytes")
-        return bytes(content)
-
-    def _rest_s(self, retry_after: str) -> float:
-        """Seconds; a date, which no inference server sends, counts as nothing said."""
+    async def _failure(self, response: aiohttp.ClientResponse) -> EndpointError | MllmError:
         try:
-            seconds = float(retry_after)
-        except ValueError:
-            return 0.0
-        return min(seconds, self._rest_max_s) if seconds > 0 else 0.0
+            content, _ = await _read(response, FAILURE_BYTES)
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            content = b""  # the status says enough
+        status, rest_s = response.status, _rest_s(response.headers.get("retry-after", ""))
+        failure = f"HTTP {status}: {self._said(content)}"
+        if status == 429 or (status == 503 and rest_s):
+            return EndpointError(failure, rest_s=rest_s)
+        if status >= 500 or status in NOT_SERVED:
+            return EndpointError(failure, suspect=status == 500)
+        return MllmError(failure)
+
+    def _said(self, content: bytes) -> str:
+        return one_line(self._without_key(content).decode(errors="replace"))
+
+    def _without_key(self, content: bytes) -> bytes:
+        """Endpoints that refuse a key are known to repeat it."""
+        return content.replace(self._secret, b"***") if self._secret else content
+
+
+async def _read(response: aiohttp.ClientResponse, most: int) -> tuple[bytes, bool]:
+    """The content, and whether it is whole: more than `most` bytes are not read."""
+    content = bytearray()
+    async for piece in response.content.iter_any():
+        content += piece
+        if len(content) > most:
+            return bytes(content[:most]), False
+    return bytes(content), True
+
+
+def _rest_s(retry_after: str) -> float:
+    """Seconds; a date, which no inference server sends, counts as nothing said."""
+    try:
+        seconds = float(retry_after)
+    except ValueError:
+        return 0.0
+    return seconds if seconds > 0 else 0.0
 
 
 def _payload(body: bytes) -> bytes | io.BytesIO:

@@ -46,7 +46,13 @@ class RecipeError(ValueError):
 class Section(BaseModel):
     """A part of a recipe. Frozen; unknown keys are errors; every field has a description."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+        hide_input_in_errors=True,  # it may hold a secret
+    )
 
     def result_settings(self) -> dict[str, Any]:
         """The settings that change results: all but the operational ones, nested sections included."""

@@ -4,12 +4,12 @@ import json
 import signal
 import threading
 import time
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from typing import Any
-from urllib.error import URLError
+from urllib.request import ProxyHandler, build_opener
 
 import ray
 from ray import serve
@@ -19,6 +19,7 @@ from pipeline.runner import no_api_server
 
 APP = "webperson"
 POLL_S = 2.0
+LIST_BYTES = 1_000_000
 
 
 class ServingError(Exception):
@@ -74,8 +75,7 @@ def served(models: Sequence[ServedModel], address: str | None, port: int, start_
         wait_until_served(url, [model.name for model in models], start_s)
     except (RuntimeError, RayError) as error:
         _stop()
-        said = str(error).strip().splitlines()[-1]
-        raise ServingError(f"Ray Serve: {said} (Ray's logs of the replicas say why)") from error
+        raise ServingError(f"Ray Serve: {last_line(error)} (Ray's logs of the replicas say why)") from error
     except BaseException:
         _stop()
         raise
@@ -83,6 +83,13 @@ def served(models: Sequence[ServedModel], address: str | None, port: int, start_
         yield url
     finally:
         _stop()
+
+
+def last_line(error: BaseException) -> str:
+    """What an error of many lines comes to."""
+    lines = str(error).split("\n")
+    said = next((line for line in reversed(lines) if line.strip()), type(error).__name__)
+    return " ".join(said.split())[:200]
 
 
 def _stop() -> None:
@@ -135,7 +142,8 @@ def wait_until_served(url: str, names: Sequence[str], start_s: float) -> None:
 
 def _listed(url: str) -> set[str]:
     try:
-        with urllib.request.urlopen(f"{url}/v1/models", timeout=POLL_S) as answer:  # noqa: S310 - our own
-            return {model["id"] for model in json.load(answer)["data"]}
-    except (URLError, OSError, ValueError, LookupError, TypeError):
+        # Our own server: no proxy of the environment stands before it.
+        with build_opener(ProxyHandler({})).open(f"{url}/v1/models", timeout=POLL_S) as answer:
+            return {model["id"] for model in json.loads(answer.read(LIST_BYTES))["data"]}
+    except (OSError, HTTPException, ValueError, LookupError, TypeError, RecursionError):
         return set()

@@ -194,7 +194,7 @@ def run_curation(
         )
         reports = curation.run()
         check_lock()
-        publish_run(out, reports)
+        publish_run(out, reports, notice)
     return reports
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline.cli.options import UsageError, read_place, require_curation
-from pipeline.cli.report import RUN
+from pipeline.cli.run_file import read_run
 from pipeline.storage import Place, publish, publish_json, read_json
 from pipeline.units import PhaseFolder
 
@@ -105,9 +105,7 @@ def _read_drawn(noted: dict[str, Any]) -> "Drawn":
 
 def _phases(out: Place) -> tuple[PhaseFolder, PhaseFolder]:
     """The annotate and harvest folders of the last run."""
-    if not (out / RUN).is_file():
-        raise UsageError(f"{out}: no run of webperson curate stands here ({RUN} is missing)")
-    phases = read_json(out / RUN)["phases"]
+    phases = read_run(out).phases
     if "annotate" not in phases:
         raise UsageError(f"{out}: not annotated yet; run webperson curate with --phase annotate")
     annotate, harvest = out / phases["annotate"], out / phases["harvest"]

@@ -75,7 +75,6 @@ def require_curation(command: str) -> None:
         "ultralytics",
         "skimage",
         "aiohttp",
-        "httpx",
         "obstore",
         "protego",
         "faiss",

@@ -6,30 +6,48 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipeline.cli.caption_sections import caption_sections, others_to_compare
 from pipeline.cli.options import UsageError, read_place, require_curation
-from pipeline.funnel import Counts, Line, check_accounting
-from pipeline.report import render_report
-from pipeline.storage import Place, publish, publish_json, read_json, remove
+from pipeline.cli.run_file import RUN, RUNNING, packed_before, read_run, run_so_far
+from pipeline.funnel import check_accounting, funnel_text
+from pipeline.report import render_report, tables_text
+from pipeline.shards import DONE
+from pipeline.storage import Place, publish, publish_json, remove
 from pipeline.units import PhaseFolder
 
 if TYPE_CHECKING:
     from curation.phases import PhaseReport
 
-RUN, RUNNING = "run.json", "running.json"
-"""The last finished run of an output folder, and the one that goes on there now or was killed."""
-_COUNTED = {"harvest": ("urls", "URLs"), "annotate": ("pairs", "persons")}
-"""For each phase of units, the table that its markers count, and what a row of it is."""
+CAPTIONS = 100_000
+"""That the statistics look at: half a minute."""
+PERSONS = 24
+"""That are shown with two texts side by side."""
 
 
 def report(
     out: Annotated[str, typer.Argument(metavar="PLACE", help="Output folder of `curate`, local or s3://….")],
+    captions: Annotated[
+        int, typer.Option(min=0, help="How many captions the statistics look at, drawn by person; 0: all.")
+    ] = CAPTIONS,
+    beside: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Set other captions of the same persons beside the run's: an annotate-… folder in PLACE, or "
+            "another output folder.",
+        ),
+    ] = None,
+    persons: Annotated[
+        int, typer.Option(min=1, help="With --beside: how many persons are shown with both texts.")
+    ] = PERSONS,
 ) -> None:
-    """Write report.html: the funnel, persons kept and rejected with their reasons, captions.
+    """Write report.html and report.json, and print their tables: funnel, captioners, statistics of captions.
 
-    Also of a run that is still going: what stands then.
+    Also of a run that is still going: what stands then. To compare two captioners or prompts, curate into one
+    folder with each: --beside shows both, over the persons that both captioned.
     """
     require_curation("report")
-    print(write_report(read_place(out)))
+    print(write_report(read_place(out), captions, beside, persons, print))
 
 
 def note_phases(out: Place) -> Callable[[str, PhaseFolder, int], None]:
@@ -43,8 +61,14 @@ def note_phases(out: Place) -> Callable[[str, PhaseFolder, int], None]:
     return began
 
 
-def publish_run(out: Place, reports: Sequence["PhaseReport"]) -> None:
-    """Check that every row is accounted for, and note which folders of `out` are current."""
+def publish_run(
+    out: Place, reports: Sequence["PhaseReport"], notice: Callable[[str], None] = lambda *_: None
+) -> None:
+    """Check that every row is accounted for, and note which folders of `out` are current.
+
+    A run that does not pack leaves the shards of an earlier one current, as long as they stand; notice is
+    told so.
+    """
     lines = [report.line for report in reports]
     check_accounting(lines)
     folders = {report.phase: report.folder.path.name for report in reports}
@@ -58,28 +82,44 @@ def publish_run(out: Place, reports: Sequence["PhaseReport"]) -> None:
         for line in lines
     ]
     notes = [f"{report.phase}: {report.note}." for report in reports if report.note]
+    packed = packed_before(out)
+    if packed and "pack" not in folders and (out / packed / DONE).is_file():
+        folders["pack"] = packed
+        notes.append(f"pack: the shards of an earlier run stay current, {packed}.")
+        notice(notes[-1])
     trace = reports[0].folder.trace
     publish_json(out / RUN, {"phases": folders, "funnel": funnel, "notes": notes, "trace": trace})
     remove(out / RUNNING)
 
 
-def write_report(out: Place) -> Place:
-    """Publish report.html of what stands in an output folder; return its path."""
+def write_report(
+    out: Place,
+    captions: int = CAPTIONS,
+    beside: str | None = None,
+    persons: int = PERSONS,
+    show: Callable[[str], None] = lambda *_: None,
+) -> Place:
+    """Publish report.html and report.json of what stands in an output folder; return the first's path.
+
+    captions, beside, persons: as the command takes them. show: is given notes, funnel and tables as text.
+    """
     from curation.gallery import gallery
 
-    run = _so_far(out) if (out / RUNNING).is_file() else _read_run(out)
-    trace = run["trace"]
-    lines = [
-        Line(entry["phase"], entry["rows"], Counts.from_json(entry["counts"]), entry.get("unfinished", ""))
-        for entry in run["funnel"]
-    ]
+    run = run_so_far(out)
+    sections, numbers = caption_sections(out, run.phases, captions, beside, persons)
     notes = [
-        f"Recipe {trace['recipe_hash']}, source {trace['source_revision']}.",
-        *_stand_ins(trace["recipe"]),
-        *run["notes"],
+        f"Recipe {run.trace.recipe_hash}, source {run.trace.source_revision}.",
+        *run.trace.stand_ins(),
+        *run.notes,
     ]
+    others = others_to_compare(out, run.phases["annotate"]) if "annotate" in run.phases else []
+    if others and not beside:
+        notes.append(f"Other captions of this harvest, for --beside: {', '.join(others)}.")
+    show("\n\n".join(filter(None, ["\n".join(notes), funnel_text(run.funnel), tables_text(sections)])))
+    page = render_report("WebPerson run", notes, run.funnel, [*sections, *gallery(out, run.phases)])
     path = out / "report.html"
-    publish(path, render_report("WebPerson run", notes, lines, gallery(out, run["phases"])).encode())
+    publish(path, page.encode())
+    publish_json(out / "report.json", {**run.model_dump(mode="json", exclude={"trace"}), **numbers})
     return path
 
 
@@ -87,50 +127,7 @@ def current_shards(folder: Path) -> Path:
     """The folder of shards that an output folder of `curate` points to; any other folder is itself."""
     if not (folder / RUN).is_file():
         return folder
-    phases = _read_run(folder)["phases"]
+    phases = read_run(folder).phases
     if "pack" not in phases:
         raise UsageError(f"{folder}: not packed yet; run webperson curate with --phase pack")
-    return folder / str(phases["pack"])
-
-
-def _read_run(out: Place) -> dict[str, Any]:
-    if not (out / RUN).is_file():
-        raise UsageError(f"{out}: no run of webperson curate stands here ({RUN} is missing)")
-    return read_json(out / RUN)
-
-
-def _so_far(out: Place) -> dict[str, Any]:
-    """A run that has not ended, as `run.json` would have it: from what stands of its phases' units."""
-    phases, funnel, notes = {}, [], ["This run has not ended: here is what stands now."]
-    running = read_json(out / RUNNING)
-    for phase in running["order"]:  # JSON was written with its keys sorted
-        noted = running["phases"][phase]
-        folder, units = PhaseFolder(out / noted["folder"], {}), noted["units"]
-        if phase == "decide":
-            marker = folder.path / "done.json"
-            counts = [read_json(marker)["counts"]["persons"]] if marker.is_file() else []
-            rows, done = "persons", len(counts)
-        elif phase in _COUNTED:
-            (table, rows), finished = _COUNTED[phase], folder.finished()
-            counts = [folder.totals(finished)[table]] if finished else []
-            done = len(finished)
-        else:
-            notes.append(f"{phase}: under way.")
-            continue
-        if phase != "decide" or done:
-            phases[phase] = noted["folder"]
-            total = sum(map(Counts.from_json, counts), Counts())
-            line = {"phase": phase, "rows": rows, "counts": total.to_json()}
-            funnel.append(line | ({"unfinished": f"{done} of {units} units"} if done < units else {}))
-    return {"phases": phases, "funnel": funnel, "notes": notes, "trace": running["trace"]}
-
-
-def _stand_ins(recipe: dict[str, Any]) -> list[str]:
-    notes = []
-    if recipe["annotate"]["judge"]["judge"] == "heuristics-stand-in":
-        notes.append("The judge is heuristics-stand-in, which measures light and sharpness: no model looked.")
-    if recipe["annotate"]["caption"]["captioner"] == "attributes-stand-in":
-        notes.append(
-            "Captions are by attributes-stand-in, which measures colours: no multimodal model wrote them."
-        )
-    return notes
+    return folder / phases["pack"]

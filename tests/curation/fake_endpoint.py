@@ -26,6 +26,15 @@ RESET = Fault()
 """Closes the connection without a word."""
 TRICKLE = Fault()
 """A good answer, one byte every 10 ms."""
+
+
+@dataclass(frozen=True)
+class Raw(Fault):
+    """Bytes in place of an HTTP answer; then the connection is closed."""
+
+    content: bytes
+
+
 Reply = tuple[int, bytes] | tuple[int, bytes, Mapping[str, str]] | Fault
 """Status, content, and headers; or a fault."""
 
@@ -52,6 +61,12 @@ def chosen(letter: str, choices: Sequence[str]) -> tuple[int, bytes]:
     """A forced choice: the letter with 0.9, the others with the rest."""
     other = math.log(0.1 / (len(choices) - 1))
     return completion(letter, logprobs={c: math.log(0.9) if c == letter else other for c in choices})
+
+
+def uncounted(reply: tuple[int, bytes]) -> tuple[int, bytes]:
+    """A good answer of an endpoint that counts no tokens."""
+    status, content = reply
+    return status, json.dumps({**json.loads(content), "usage": None}).encode()
 
 
 def sees_colours(number: int, body: dict[str, Any]) -> tuple[int, bytes]:
@@ -170,6 +185,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.served.entered(-1)
         if not isinstance(reply, Fault):
             self._send(*reply[:2], reply[2] if len(reply) == 3 else {})
+        elif isinstance(reply, Raw):
+            with suppress(ConnectionError):
+                self.wfile.write(reply.content)
         elif reply is HANG:
             self.served.over.wait(20)
         elif reply is TRICKLE:

@@ -409,19 +409,25 @@ def test_two_captions_that_count_are_compared() -> None:
 
 
 def test_a_retry_takes_no_template_of_the_persons_other_caption() -> None:
-    planned = [{c.template.id for c in settings_plan(row) if c.template} for row in range(40)]
     with fake_endpoint(lambda n, _: completion("Possibly.")) as endpoint:
         few = endpoint_settings(endpoint, attempts=3, templates="attributes")
-        rows = run(few, *map(drawn, range(40)))
-    for row, both in zip(rows, planned, strict=True):
-        assert {caption["template_id"] for caption in row["captions"]}.isdisjoint(both)
+        rows, plan = run(few, *map(drawn, range(40))), few.plan()
+    for number, row in enumerate(rows):
+        planned = plan(PersonKey(0, number, 0), "crop").captions
+        first = {each.template.id for each in planned if each.template}
+        assert {caption["template_id"] for caption in row["captions"]}.isdisjoint(first)
 
 
-def settings_plan(row: int) -> list[Any]:
-    """The planned captions of a drawn person along the templates of the test above."""
-    one = [{"name": "toy-vl", "urls": ["http://127.0.0.1:1"]}]
-    of = settings({"captioner": "endpoint", "templates": "attributes"}, models=one)
-    return list(of.plan()(PersonKey(0, row, 0), "crop").captions)
+def test_what_a_failed_answer_cost_counts() -> None:
+    with fake_endpoint(lambda n, _: completion("A per", finish_reason="length")) as endpoint:
+        (row,) = run(endpoint_settings(endpoint, captions_per_person=1, attempts=2), drawn(0))
+    assert (row["reason"], row["requests"], row["tokens"]) == ("caption_failed", 2, 204)
+
+
+def test_what_a_failed_verdict_cost_counts() -> None:
+    with fake_endpoint(lambda n, _: completion("Well")) as endpoint:
+        (row,) = run(judging(endpoint), drawn(0))
+    assert (row["reason"], row["requests"], row["tokens"]) == ("verdict_failed", 1, 102)
 
 
 def test_a_library_with_fewer_templates_than_captions_is_refused(tmp_path: Path) -> None:

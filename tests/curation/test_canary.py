@@ -25,7 +25,7 @@ def answer(text: str) -> Answer:
 
 @pytest.mark.parametrize("colour", sorted(COLOURS))
 def test_a_drawn_canary_is_one_saturated_colour(colour: str) -> None:
-    with Image.open(io.BytesIO(canary_question(Canary(picture=colour)).jpeg)) as picture:
+    with Image.open(io.BytesIO(canary_question(Canary(picture=colour)).jpeg or b"")) as picture:
         difference = np.asarray(picture).astype(int) - COLOURS[colour]
     assert np.abs(difference).max() <= 4
 
@@ -40,6 +40,13 @@ def test_a_wrong_letter_is_told_in_one_line() -> None:
     check_canary(Canary(), answer("A"))
     with pytest.raises(MllmError, match=r"^the model does not see: .*'red' it said 'B', not 'A'$"):
         check_canary(Canary(), answer("B"))
+
+
+def test_a_wrong_answer_cannot_lengthen_the_error_or_steer_a_terminal() -> None:
+    with pytest.raises(MllmError) as refused:
+        check_canary(Canary(), answer("\x1b\U000e0001" * 1000))
+    assert len(str(refused.value)) < 300
+    assert str(refused.value).isprintable()
 
 
 def test_of_a_free_answer_a_word_is_looked_for() -> None:

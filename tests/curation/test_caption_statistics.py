@@ -9,6 +9,7 @@ from curation.caption_statistics import (
     CaptionStatistics,
     caption_rows,
     caption_statistics,
+    drawn,
     quantile,
     statistics_json,
     statistics_rows,
@@ -104,8 +105,26 @@ def test_rows_stand_side_by_side_with_what_webperson_published() -> None:
     rows = statistics_rows(caption_statistics([table(CAPTIONS)], WORDS))
     assert rows[0] == ("", "all", "a", "b", "WebPerson")
     assert ("vocabulary", "11", "5", "11", "96,623") in rows
-    assert ("says bag", "25.0%", "0.0%", "50.0%", "") in rows
+    assert ("says bag", "25.0 %", "0.0 %", "50.0 %", "") in rows
     assert {len(row) for row in rows} == {5}
+
+
+def test_lengths_stand_in_bins_of_which_empty_ones_are_left_out() -> None:
+    rows = statistics_rows(caption_statistics([table([*CAPTIONS, ("coat " * 30, "t1", "b")])], WORDS))
+    assert [row for row in rows if row[0].startswith("words, ") and " to " in row[0]] == [
+        ("words, 0 to 9", "80.0 %", "100.0 %", "66.7 %", ""),
+        ("words, 30 to 39", "20.0 %", "0.0 %", "33.3 %", ""),
+    ]
+
+
+def test_a_share_of_the_persons_is_drawn_by_key_however_the_table_is_cut() -> None:
+    rows = [PairRow(unit=n % 5, row=n // 5, person=0, status=Status.KEPT, captions=[]) for n in range(2000)]
+    pairs = to_table(PairRow, rows)
+    found = drawn(pairs, 0.3)
+    assert 500 < found.num_rows < 700
+    assert pa.concat_tables([drawn(pairs.slice(0, 77), 0.3), drawn(pairs.slice(77), 0.3)]) == found
+    assert set(found["row"].to_pylist()) >= set(drawn(pairs, 0.1)["row"].to_pylist())
+    assert drawn(pairs, 1.0) == pairs
 
 
 def test_json_holds_the_groups() -> None:

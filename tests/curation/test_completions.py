@@ -93,6 +93,7 @@ def test_an_answer_holds_text_and_counts() -> None:
         b'{"choices": [{"message": {"content": "a \\ud800 b"}}]}',
         b'{"choices": [{"message": {"content": "A."}}], "usage": {"prompt_tokens": "many"}}',
         b'{"choices": [{"message": {"content": "A."}}], "usage": {"prompt_tokens": -1}}',
+        b'{"choices": [{"message": {"content": "A."}}], "usage": {"prompt_tokens": true}}',
     ],
 )
 def test_what_is_no_chat_completion_is_told_in_one_line(content: bytes) -> None:
@@ -106,6 +107,54 @@ def test_no_text_is_no_answer(text: str | None) -> None:
         read(completion(text)[1])
 
 
+@pytest.mark.parametrize(
+    ("content", "changes"),
+    [
+        (completion("A person in a", finish_reason="length")[1], {}),
+        (completion("I cannot", finish_reason="content_filter")[1], {}),
+        (completion("")[1], {}),
+        (completion("A person.", image_tokens=0)[1], {}),
+        (completion("The answer is A.")[1], {"choices": LETTERS}),
+        (completion("A")[1], {"choices": LETTERS}),
+        (completion("A", logprobs={"A": math.nan})[1], {"choices": LETTERS}),
+        (b'{"choices": [], "usage": {"prompt_tokens": 90, "completion_tokens": 12}}', {}),
+    ],
+)
+def test_an_unusable_answer_says_what_it_cost(content: bytes, changes: dict[str, Any]) -> None:
+    with pytest.raises(MllmError) as refused:
+        read_answer(content, question(**changes), "toy", 3, 0.5, require_image_tokens=False)
+    assert (refused.value.requests, refused.value.tokens) == (3, 102)
+
+
+@pytest.mark.parametrize("usage", [b"null", b"7", b'{"prompt_tokens": "many", "completion_tokens": 12}'])
+def test_a_cost_that_cannot_be_read_counts_as_none(usage: bytes) -> None:
+    with pytest.raises(MllmError) as refused:
+        read(b'{"choices": [], "usage": %b}' % usage)
+    assert refused.value.tokens == 0
+
+
+def test_what_an_endpoint_says_cannot_lengthen_an_error_or_steer_a_terminal() -> None:
+    with pytest.raises(MllmError) as refused:
+        read(completion("\x1b[2J\u202e\\\0" * 1000)[1], choices=LETTERS)
+    assert len(str(refused.value)) < 300
+    assert str(refused.value).isprintable()
+
+
+def test_a_question_without_a_picture_is_text_and_needs_no_image_tokens() -> None:
+    body = written(jpeg=None)
+    assert body["messages"][1] == {"role": "user", "content": 'Who?\n"é"'}
+    assert (body["seed"], body["model"]) == (7, "toy")
+    for tokens in (0, None):
+        content = completion("Me.", image_tokens=tokens)[1]
+        assert read(content, require_image_tokens=True, jpeg=None).text == "Me."
+
+
+def test_what_the_sampling_leaves_open_is_not_sent() -> None:
+    body = written(sampling=Sampling(top_p=None, repetition_penalty=None, stop=()))
+    assert not {"top_p", "repetition_penalty", "stop"} & set(body)
+    assert body["temperature"] == 0.7
+
+
 def test_an_answer_cut_at_the_token_limit_is_an_error() -> None:
     with pytest.raises(MllmError, match=r"cut off at max_tokens \(12 tokens\)"):
         read(completion("A person in a", finish_reason="length")[1])
@@ -114,6 +163,13 @@ def test_an_answer_cut_at_the_token_limit_is_an_error() -> None:
 def test_white_space_up_to_the_token_limit_is_an_error() -> None:
     with pytest.raises(MllmError, match="cut off at max_tokens"):
         read(completion(" " * 5000, finish_reason="length")[1])
+
+
+def test_a_text_longer_than_the_token_limit_allows_is_an_error() -> None:
+    sampling = Sampling(max_tokens=10)
+    assert read(completion("x" * 1280)[1], sampling=sampling).text
+    with pytest.raises(MllmError, match=r"^answer of 1281 characters, more than max_tokens can be$"):
+        read(completion("x" * 1281)[1], sampling=sampling)
 
 
 def test_a_withheld_answer_is_an_error() -> None:
@@ -205,7 +261,9 @@ def test_a_choice_without_logprobs_is_an_error() -> None:
         read(completion("A")[1], choices=LETTERS)
 
 
-@pytest.mark.parametrize("logprobs", [{"A": math.nan}, {"A": -math.inf, "B": -math.inf, "C": -math.inf}])
+@pytest.mark.parametrize(
+    "logprobs", [{"A": math.nan}, {"A": -math.inf, "B": -math.inf, "C": -math.inf}, {"A": -(10**400)}]
+)
 def test_logprobs_that_score_nothing_are_an_error(logprobs: dict[str, float]) -> None:
     with pytest.raises(MllmError, match="not a chat completion"):
         read(completion("A", logprobs=logprobs)[1], choices=LETTERS)

@@ -3,6 +3,8 @@ from collections import Counter
 from collections.abc import Awaitable
 from typing import Any, TypeVar
 
+import pytest
+
 from curation.completions import UnreachableError
 from curation.endpoints import Endpoint, Endpoints
 
@@ -144,6 +146,41 @@ def test_an_endpoint_that_asks_for_rest_gets_it_and_is_not_out() -> None:
     assert asyncio.run(run()) == ["b", "a"]
 
 
+def test_an_endpoint_that_is_out_and_asks_for_rest_stays_out_until_it_answers() -> None:
+    async def run() -> tuple[list[str], list[bool]]:
+        clock = Clock()
+        endpoints = books("a", "b", clock=clock, concurrency=10)
+        await put_out(endpoints, endpoints.all[0])
+        clock.now += 10
+        endpoints.asked_for_rest(await endpoints.take(), 1.0)
+        clock.now += 1
+        during = [(await endpoints.take()).url for _ in range(3)]
+        clock.now += 9
+        probe = await endpoints.take()
+        out = [probe.out]
+        endpoints.answered(probe)
+        return [*during, probe.url], [*out, probe.out]
+
+    assert asyncio.run(run()) == (["b", "b", "b", "a"], [True, False])
+
+
+def test_an_endpoint_that_only_asks_for_rest_is_out_once_somebody_has_asked_in_vain() -> None:
+    async def run() -> None:
+        clock = Clock()
+        endpoints = books("a", clock=clock, outage_s=60.0)
+        place = await endpoints.take()
+        endpoints.asked_for_rest(place, 1.0)
+        endpoints.asked_in_vain(place, "quota")
+        assert place.out
+        clock.now += 10
+        endpoints.asked_for_rest(await endpoints.take(), 100.0)
+        clock.now += 60
+        with pytest.raises(UnreachableError, match=r"^no endpoint has answered for 70 s: a: quota$"):
+            await soon(endpoints.take())
+
+    asyncio.run(run())
+
+
 def test_all_out_for_too_long_fails_everybody_who_waits() -> None:
     async def run() -> None:
         clock = Clock()
@@ -240,9 +277,9 @@ def test_it_is_known_whether_anyone_has_answered_since() -> None:
     async def run() -> None:
         clock = Clock()
         endpoints = books("a", "b", clock=clock)
-        assert not endpoints.anyone_answered_since(0.0)
+        assert not endpoints.answered_since(0.0)
         endpoints.answered(await endpoints.take())
-        assert endpoints.anyone_answered_since(100.0)
-        assert not endpoints.anyone_answered_since(100.5)
+        assert endpoints.answered_since(100.0)
+        assert not endpoints.answered_since(100.5)
 
     asyncio.run(run())

@@ -1,14 +1,24 @@
 """The report's pictures: who was kept with their captions, who was not with the reason."""
 
+import importlib
 import io
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
-from curation.gallery import THUMBNAIL_PX, gallery
+from curation.gallery import THUMBNAIL_PX, captions_of, gallery
+from pipeline.reasons import Reason, Status
+from pipeline.records import PersonKey, Verdict
 from pipeline.report import Section
+from pipeline.storage import DamagedError
+from tests.curation.made_pairs import annotate_phase, caption, pair
 from tests.curation.made_run import recipe, run
+
+CONTRADICTED = "Captions that measured colours contradict"
+gallery_module = importlib.import_module("curation.gallery")
 
 
 @pytest.fixture(scope="module")
@@ -89,3 +99,85 @@ def test_before_anything_is_decided_the_first_measured_are_shown(made: tuple[Pat
     (measured,) = gallery(out, {"harvest": phases["harvest"]}, per_reason=1)
     assert (measured.title, len(measured.samples)) == ("Measured so far", 4)
     assert measured.samples[0].lines == ["000000-00000-00: score 0.95, 160×400 px, 17 keypoints at 0.5"]
+
+
+def test_decisions_are_looked_at_some_at_a_time(
+    made: tuple[Path, dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, read = sections(made, per_reason=1), gallery_module.read_table
+
+    def never_the_decisions(path: Path, *args: Any, **options: Any) -> Any:
+        assert path.name != "decisions.parquet"
+        return read(path, *args, **options)
+
+    monkeypatch.setattr(gallery_module, "read_table", never_the_decisions)
+    monkeypatch.setattr(gallery_module, "BATCH_ROWS", 3)
+    assert sections(made, per_reason=1) == whole
+
+
+def test_only_units_of_persons_that_are_shown_are_read(tmp_path: Path) -> None:
+    keys = [PersonKey(unit, 0, 0) for unit in range(6)]
+    units = [[pair([caption(f"A man {unit}.")], keys[unit]) for unit in (2 * n, 2 * n + 1)] for n in range(3)]
+    folder = annotate_phase(tmp_path, units, {"units_per_unit": 2})
+    (part,) = folder.parts("pairs", 1)
+    part.write_bytes(b"")
+    assert captions_of(folder, [keys[0], keys[5], PersonKey(9, 0, 0)]) == {
+        keys[0]: ["“A man 0.” (small)"],
+        keys[5]: ["“A man 5.” (small)"],
+    }
+    with pytest.raises(DamagedError):
+        captions_of(folder, [keys[2]])
+
+
+def test_a_contradiction_stands_under_its_caption_and_has_a_section(
+    made: tuple[Path, dict[str, str]],
+) -> None:
+    out, phases = made
+    told = "upper: red said, blue measured (0.83)"
+    captions = [
+        caption("In red.", contradictions=[told]),
+        caption("In green.", 1, Reason.CAPTION_CONTRADICTED, contradictions=["upper: green said"]),
+        caption("In blue.", 2),
+    ]
+    trace = {"units_per_unit": 2, "harvest": phases["harvest"]}
+    annotate_phase(out / "annotate-made", [[pair(captions)], [pair([caption()], PersonKey(2, 0, 0))]], trace)
+    found = {s.title: s for s in gallery(out, {**phases, "annotate": "annotate-made"})}
+    kept, contradicted = (found[name].samples[0].lines[1:] for name in ("Kept", CONTRADICTED))
+    assert kept == ["“In red.” (small)", f"✗ {told}", "“In blue.” (small)"]
+    assert contradicted == [
+        "“In red.” (small)",
+        f"✗ {told}",
+        "“In green.” (small, caption_contradicted)",
+        "✗ upper: green said",
+    ]
+    assert (found[CONTRADICTED].text, len(found[CONTRADICTED].samples)) == ("the first 1 persons", 1)
+
+
+def test_whom_annotate_does_not_keep_stands_with_the_reason(made: tuple[Path, dict[str, str]]) -> None:
+    out, phases = made
+    verdict = Verdict(letter="D", scores=[0.25, 0.75], model_id="m", prompt_id="p")
+    rejected = replace(pair([]), reason=Reason.CUT_OFF, verdict=verdict)
+    bad = [caption(None, 0, Reason.CAPTION_FAILED), caption("Red.", 1, Reason.CAPTION_SHORT)]
+    failed = replace(
+        pair(bad, PersonKey(2, 0, 0)), status=Status.FAILED, reason=Reason.CAPTION_FAILED, error="no answer"
+    )
+    trace = {"units_per_unit": 2, "harvest": phases["harvest"]}
+    annotate_phase(out / "annotate-fails", [[rejected], [failed]], trace)
+    found = {s.title: s for s in gallery(out, {**phases, "annotate": "annotate-fails"})}
+    assert found["Rejected: cut_off"].text == "1 of 1 persons"
+    assert found["Rejected: cut_off"].samples[0].lines[1:] == ["judged D, 0.75"]
+    assert found["Failed: caption_failed"].samples[0].lines[1:] == [
+        "no text (small, caption_failed)",
+        "“Red.” (small, caption_short)",
+        "no answer",
+    ]
+    assert found["Kept"].samples[0].lines[1:] == ["not kept: cut_off"]
+
+
+def test_decisions_that_are_cut_off_are_named(made: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
+    out, phases = made
+    (tmp_path / phases["harvest"]).symlink_to(out / phases["harvest"])
+    (tmp_path / "decisions-cut").mkdir()
+    (tmp_path / "decisions-cut/decisions.parquet").write_bytes(b"PAR1")
+    with pytest.raises(DamagedError, match=r"decisions\.parquet: cannot be read as Parquet"):
+        gallery(tmp_path, {**phases, "decide": "decisions-cut"})

@@ -5,7 +5,6 @@ import time
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
 
 from curation.canary import Canary
 from curation.mllm import (
@@ -28,6 +27,7 @@ from tests.curation.fake_endpoint import (
     completion,
     fake_endpoint,
     sees_colours,
+    uncounted,
 )
 
 GOOD = completion("A person.")
@@ -67,10 +67,10 @@ def ask_scripted(*replies: Reply, **changes: Any) -> tuple[Answer, int]:
         return ask(endpoint.url, **changes), len(endpoint.requests)
 
 
-def check(*urls: str, **changes: Any) -> None:
+def check(*urls: str, usage_required: bool = False, **changes: Any) -> None:
     async def run() -> None:
         async with Mllm(settings(*urls, **changes)) as mllm:
-            await mllm.check()
+            await mllm.check(usage_required=usage_required)
 
     asyncio.run(asyncio.wait_for(run(), 60))
 
@@ -118,10 +118,28 @@ def test_a_body_of_many_examples_arrives_whole() -> None:
     assert len(endpoint.pictures[0]) == 11
 
 
-@pytest.mark.parametrize("reply", [RESET, (429, b"busy"), (500, b"busy"), (503, b"busy"), (404, b"starting")])
+@pytest.mark.parametrize(
+    "reply", [RESET, (408, b"late"), (429, b""), (500, b"busy"), (503, b"busy"), (404, b"starting")]
+)
 def test_a_passing_fault_is_tried_again(reply: Reply) -> None:
     answer, requests = ask_scripted(reply, GOOD)
     assert (answer.text, requests) == ("A person.", 2)
+
+
+@pytest.mark.parametrize("reply", [(400, b"bad"), (500, b"dead"), RESET, completion("")])
+def test_a_question_without_an_answer_says_what_it_cost(reply: Reply) -> None:
+    final = reply[0] in (200, 400) if isinstance(reply, tuple) else False
+    with pytest.raises(MllmError) as lost:
+        ask_scripted((503, b"busy"), reply, retries=3)
+    assert lost.value.requests == (2 if final else 4)
+    assert lost.value.tokens == (102 if reply == completion("") else 0)
+
+
+def test_an_outage_says_what_the_question_cost_before() -> None:
+    with fake_endpoint(lambda n, _: (503, b"starting")) as endpoint:
+        with pytest.raises(UnreachableError, match="no endpoint has answered") as lost:
+            ask(endpoint.url, failures_until_out=1, pause_s=100.0, outage_s=0.0)
+        assert lost.value.requests == len(endpoint.requests) == 1
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])
@@ -149,7 +167,7 @@ def test_a_lasting_500_is_the_questions_fault() -> None:
     assert not isinstance(lost.value, UnreachableError)
 
 
-@pytest.mark.parametrize("reply", [RESET, (503, b"starting"), (429, b"busy"), (401, b"key?")])
+@pytest.mark.parametrize("reply", [RESET, (503, b"starting"), (408, b"late"), (401, b"key?")])
 def test_an_endpoint_that_never_works_says_nothing_of_the_question(reply: Reply) -> None:
     with pytest.raises(UnreachableError, match=r"^no answer after 3 requests; last: "):
         ask_scripted(reply)
@@ -179,9 +197,9 @@ def test_an_endpoint_that_is_not_there_is_unreachable() -> None:
 
 def test_a_silent_endpoint_is_given_up() -> None:
     with fake_endpoint(lambda n, _: HANG) as endpoint:
-        with pytest.raises(UnreachableError, match=r"after 2 requests; last: SocketTimeoutError"):
+        with pytest.raises(UnreachableError, match=r"after 2 requests; last: SocketTimeoutError") as lost:
             ask(endpoint.url, read_timeout_s=0.05, retries=1)
-        assert len(endpoint.requests) == 2
+        assert lost.value.requests == 2
 
 
 def test_a_trickle_is_ended_by_the_total_time() -> None:
@@ -259,11 +277,69 @@ def test_an_unreadable_rest_counts_as_none(said: str) -> None:
     assert ask_scripted((429, b"", {"Retry-After": said}), GOOD, rest_max_s=3600.0)[1] == 2
 
 
+@pytest.mark.parametrize("reply", [(429, b"busy"), (503, b"busy", {"Retry-After": "0.001"})])
+def test_a_request_to_rest_uses_up_no_retry(reply: Reply) -> None:
+    answer, requests = ask_scripted(*[reply] * 6, GOOD, retries=0)
+    assert (answer.text, requests, answer.attempts) == ("A person.", 7, 7)
+
+
+def test_a_busy_endpoint_that_says_no_time_is_asked_more_and_more_rarely() -> None:
+    with pytest.raises(UnreachableError, match=r"^no answer within 0\.5 s; last: ") as lost:
+        ask_scripted((429, b"busy"), backoff_s=0.02, total_timeout_s=0.5)
+    # 20, 40, 80, 160 ms at least; the next is longer than what is left.
+    assert lost.value.requests <= 6
+
+
+@pytest.mark.parametrize(("said", "requests"), [("0.2", 2), ("3600", 1)])
+def test_requests_to_rest_end_with_the_total_time(said: str, requests: int) -> None:
+    with pytest.raises(UnreachableError, match=r"^no answer within 0\.3 s; last: ") as lost:
+        ask_scripted((429, b"", {"Retry-After": said}), total_timeout_s=0.3, rest_max_s=3600.0, backoff_s=0.0)
+    assert lost.value.requests <= requests
+
+
+def test_a_busy_endpoint_says_nothing_of_the_question_though_others_are_answered() -> None:
+    answered = threading.Barrier(2)
+
+    def reply(number: int, body: dict[str, Any]) -> Reply:
+        if body["seed"]:
+            return GOOD
+        answered.wait(10)
+        return 429, b"busy", {"Retry-After": "3600"}
+
+    async def run(url: str) -> None:
+        async with Mllm(settings(url, total_timeout_s=0.5, rest_max_s=3600.0)) as mllm:
+            asked = asyncio.ensure_future(mllm.ask(question(0)))
+            await mllm.ask(question(1))
+            await asyncio.to_thread(answered.wait, 10)
+            with pytest.raises(UnreachableError, match=r"^no answer within 0\.5 s; last: "):
+                await asked
+
+    with fake_endpoint(reply) as endpoint:
+        asyncio.run(asyncio.wait_for(run(endpoint.url), 60))
+
+
+def test_an_endpoint_that_is_busy_for_ever_is_an_outage() -> None:
+    async def run(url: str) -> list[BaseException]:
+        failures: list[BaseException] = []
+        wire = {"total_timeout_s": 0.5, "rest_max_s": 3600.0, "outage_s": 0.0, "pause_s": 100.0}
+        async with Mllm(settings(url, **wire)) as mllm:
+            for number in range(2):
+                with pytest.raises(UnreachableError) as lost:
+                    await asyncio.wait_for(mllm.ask(question(number)), 30)
+                failures.append(lost.value)
+        return failures
+
+    with fake_endpoint(lambda n, _: (429, b"quota", {"Retry-After": "3600"})) as endpoint:
+        first, second = map(str, asyncio.run(run(endpoint.url)))
+    assert first == "no answer within 0.5 s; last: HTTP 429: quota"
+    assert second == f"no endpoint has answered for 0 s: {endpoint.url}: HTTP 429: quota"
+
+
 def test_the_last_of_the_retries_gets_what_is_left_of_the_total_time() -> None:
     with fake_endpoint(lambda n, _: HANG) as endpoint:
         with pytest.raises(UnreachableError, match=r"^no answer within 0\.9 s; last: TimeoutError"):
             ask(endpoint.url, read_timeout_s=0.3, total_timeout_s=0.9, retries=100, failures_until_out=100)
-        assert len(endpoint.requests) == 3
+        assert len(endpoint.requests) in (2, 3)  # a busy machine may take longer for one
 
 
 def test_a_question_that_fails_leaves_its_place_to_the_next() -> None:
@@ -301,6 +377,22 @@ def test_the_key_is_taken_from_the_environment(monkeypatch: pytest.MonkeyPatch) 
 def test_a_key_that_is_not_in_the_environment_is_named() -> None:
     with pytest.raises(MllmError, match=r"^api_key_env: the environment has no NO_SUCH_KEY$"):
         ask("http://127.0.0.1:9", api_key_env="NO_SUCH_KEY")
+
+
+@pytest.mark.parametrize("key", ["two\nlines", "schlüssel", "bell\a"])
+def test_a_key_that_no_header_can_carry_is_refused_without_it(
+    monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    monkeypatch.setenv("TOY_KEY", key)
+    with pytest.raises(MllmError, match=r"^api_key_env: TOY_KEY holds what no HTTP header can carry$"):
+        ask("http://127.0.0.1:9", api_key_env="TOY_KEY")
+
+
+def test_a_line_break_after_the_key_is_no_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOY_KEY", "secret\n")
+    with fake_endpoint(lambda n, _: GOOD) as endpoint:
+        ask(endpoint.url, api_key_env="TOY_KEY")
+    assert endpoint.headers[0]["Authorization"] == "Bearer secret"
 
 
 # several endpoints
@@ -380,6 +472,22 @@ def ask_the_dead(endpoint: FakeEndpoint, count: int, **changes: Any) -> list[Ans
     return asyncio.run(asyncio.wait_for(run(), 60))
 
 
+def test_many_endpoints_that_are_gone_make_no_long_error() -> None:
+    urls = [f"http://127.0.0.1:{port}" for port in range(1, 41)]
+    for outcome in (
+        *ask_all(1, *urls, failures_until_out=1, pause_s=100.0, retries=99, backoff_s=0.0),
+        *refusals(*urls),
+    ):
+        assert isinstance(outcome, UnreachableError)
+        assert len(str(outcome)) < 300
+
+
+def refusals(*urls: str) -> list[BaseException]:
+    with pytest.raises(MllmError) as refused:
+        check(*urls)
+    return [refused.value]
+
+
 # at the start
 
 
@@ -423,6 +531,32 @@ def test_no_canary_asks_for_the_model_only() -> None:
     assert endpoint.requests == []
 
 
+@pytest.mark.parametrize("canaries", [(), (Canary(), Canary(picture="blue", answer="C"))])
+def test_a_model_that_counts_no_tokens_is_refused_where_they_are_needed(canaries: tuple[Canary, ...]) -> None:
+    def reply(number: int, body: dict[str, Any]) -> Reply:
+        return uncounted(sees_colours(number, body) if canaries else completion("Yes."))
+
+    with fake_endpoint(reply) as endpoint:
+        check(endpoint.url, canaries=canaries)
+        with pytest.raises(
+            MllmError, match=r"^http://127\S+ reports no token usage, which max_tokens needs$"
+        ):
+            check(endpoint.url, canaries=canaries, usage_required=True)
+
+
+def test_a_model_without_canaries_is_asked_a_text_to_see_it_count() -> None:
+    with fake_endpoint(lambda n, _: completion("", finish_reason="length")) as endpoint:
+        check(endpoint.url, canaries=(), usage_required=True)
+    (request,) = endpoint.requests
+    assert isinstance(request["messages"][-1]["content"], str)
+
+
+def test_a_model_that_counts_tokens_is_accepted_where_they_are_needed() -> None:
+    with fake_endpoint(sees_colours) as endpoint:
+        check(endpoint.url, usage_required=True)
+    assert len(endpoint.requests) == 2
+
+
 def test_an_endpoint_that_serves_another_model_is_refused() -> None:
     with (
         fake_endpoint(sees_colours, models=("other", "third")) as endpoint,
@@ -439,23 +573,3 @@ def test_a_dead_endpoint_beside_one_that_works_is_no_reason_to_refuse() -> None:
 def test_no_endpoint_at_the_start_is_one_line() -> None:
     with pytest.raises(UnreachableError, match=r"^no endpoint answers: http\S+: \w+.*; http\S+: \w+.*$"):
         check(gone_url(), gone_url())
-
-
-# settings
-
-
-def test_addresses_and_waits_do_not_change_the_fingerprint() -> None:
-    one, two = settings("http://a", concurrency=2, canaries=()), settings("http://b", read_timeout_s=1.0)
-    assert one.fingerprint() == two.fingerprint()
-    assert one.fingerprint() != settings("http://a", name="other").fingerprint()
-    assert one.fingerprint() != settings("http://a", revision="abc").fingerprint()
-
-
-def test_a_base_address_may_end_in_a_slash() -> None:
-    assert settings("http://a:8000/", "http://b/llm/").urls == ("http://a:8000", "http://b/llm")
-
-
-@pytest.mark.parametrize("url", ["localhost:8000", "ftp://a", "http://", "http://a:8000/v1", ""])
-def test_what_is_no_base_address_is_refused(url: str) -> None:
-    with pytest.raises(ValidationError, match="urls"):
-        settings(url)

@@ -1,9 +1,10 @@
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import curation.template_model as template_model
 from curation.template_model import (
     Answers,
     ChatModel,
@@ -13,8 +14,9 @@ from curation.template_model import (
     ask_all,
     load_text_prompt,
 )
+from pipeline.recipe import RecipeError
 from pipeline.templates import PLACEHOLDERS, TemplateError
-from tests.curation.fake_endpoint import completion, fake_endpoint
+from tests.curation.fake_endpoint import HANG, RESET, completion, fake_endpoint
 from tests.curation.made_templates import RuleModel
 
 QUESTIONS = [Question("system", f"Caption {n}.", 0) for n in range(40)]
@@ -24,15 +26,15 @@ def silent(name: str, done: int, total: int, /) -> None:
     """Nobody looks at progress."""
 
 
-@pytest.fixture(autouse=True)
-def _no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(template_model, "BACKOFF_S", 0.0)
+def chat(url: str, **changes: Any) -> ChatModel:
+    """A model that does not wait for long."""
+    return ChatModel(url, "toy", **{"backoff_s": 0.001, **changes})
 
 
 def test_the_model_gets_both_texts_and_the_seed() -> None:
     with (
         fake_endpoint(lambda number, body: completion("A form.")) as server,
-        ChatModel(server.url, "toy") as model,
+        chat(server.url) as model,
     ):
         assert model.complete("be brief", "a caption", 7) == "A form."
     (body,) = server.requests
@@ -40,12 +42,13 @@ def test_the_model_gets_both_texts_and_the_seed() -> None:
         {"role": "system", "content": "be brief"},
         {"role": "user", "content": "a caption"},
     ]
-    assert (body["model"], body["seed"]) == ("toy", 7)
+    assert (body["model"], body["seed"], body["temperature"]) == ("toy", 7, 0.7)
+    assert set(body) == {"model", "messages", "seed", "temperature", "max_tokens"}
 
 
 def test_a_busy_endpoint_is_asked_again() -> None:
     replies = [(503, b"loading"), (429, b"slow down"), completion("Well.")]
-    with fake_endpoint(lambda number, body: replies[number]) as server, ChatModel(server.url, "toy") as model:
+    with fake_endpoint(lambda number, body: replies[number]) as server, chat(server.url) as model:
         assert model.complete("s", "u", 0) == "Well."
 
 
@@ -60,7 +63,7 @@ def test_a_busy_endpoint_is_asked_again() -> None:
     ],
 )
 def test_what_is_no_answer_is_said_and_not_asked_again(reply: Any, error: str) -> None:
-    with fake_endpoint(lambda number, body: reply) as server, ChatModel(server.url, "toy") as model:
+    with fake_endpoint(lambda number, body: reply) as server, chat(server.url) as model:
         with pytest.raises(TextModelError, match=error):
             model.complete("s", "u", 0)
         assert len(server.requests) == 1
@@ -68,10 +71,54 @@ def test_what_is_no_answer_is_said_and_not_asked_again(reply: Any, error: str) -
 
 def test_an_endpoint_that_is_not_there_is_named() -> None:
     with (
-        ChatModel("http://127.0.0.1:9", "toy") as model,
+        chat("http://127.0.0.1:9") as model,
         pytest.raises(UnreachableTextModelError, match=r"127\.0\.0\.1:9"),
     ):
         model.complete("s", "u", 0)
+
+
+@pytest.mark.parametrize("reply", [(500, b"out of memory"), (503, b"loading"), (404, b"no toy"), RESET])
+def test_an_endpoint_that_never_works_is_not_reached_after_some_attempts(reply: Any) -> None:
+    with fake_endpoint(lambda number, body: reply) as server, chat(server.url) as model:
+        with pytest.raises(UnreachableTextModelError, match=r"127\.0\.0\.1:\d+: "):
+            model.complete("s", "u", 0)
+        assert 3 <= len(server.requests) <= 30
+
+
+def test_a_silent_endpoint_is_given_up() -> None:
+    with (
+        fake_endpoint(lambda number, body: HANG) as server,
+        chat(server.url, timeout_s=0.02) as model,
+        pytest.raises(UnreachableTextModelError),
+    ):
+        model.complete("s", "u", 0)
+
+
+def test_threads_share_a_model() -> None:
+    with (
+        fake_endpoint(lambda number, body: completion(body["messages"][1]["content"])) as server,
+        chat(server.url) as model,
+        ThreadPoolExecutor(8) as pool,
+    ):
+        said = list(pool.map(lambda n: model.complete("s", f"say {n}", n), range(100)))
+    assert said == [f"say {n}" for n in range(100)]
+
+
+def test_more_threads_than_usual_all_ask_at_once() -> None:
+    together = threading.Barrier(24)
+
+    def reply(number: int, body: dict[str, Any]) -> tuple[int, bytes]:
+        together.wait(10)
+        return completion("Well.")
+
+    with fake_endpoint(reply) as server, chat(server.url) as model, ThreadPoolExecutor(24) as pool:
+        assert set(pool.map(lambda n: model.complete("s", "u", n), range(24))) == {"Well."}
+
+
+def test_an_address_with_a_password_is_refused_without_it() -> None:
+    with pytest.raises(RecipeError, match="carries a user name") as refused:
+        chat("http://me:hunter2@127.0.0.1:9")
+    assert "hunter2" not in str(refused.value)
 
 
 def test_answers_come_in_the_order_of_questions_and_are_not_asked_twice(tmp_path: Path) -> None:

@@ -127,9 +127,7 @@ def test_an_empty_list_is_named(webperson: Command, tmp_path: Path) -> None:
     assert (ended.code, line(ended)) == (2, f"error: {tmp_path / 'empty.txt'}: the list has no URLs")
 
 
-@pytest.mark.parametrize(
-    "module", ["ray", "img2dataset", "ultralytics", "skimage", "aiohttp", "httpx", "obstore"]
-)
+@pytest.mark.parametrize("module", ["ray", "img2dataset", "ultralytics", "skimage", "aiohttp", "obstore"])
 @pytest.mark.parametrize(
     "arguments", [["curate", "laptop", "--urls", "u", "--out", "o"], ["report", "o"], ["demo"]], ids=str
 )

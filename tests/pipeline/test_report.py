@@ -3,10 +3,12 @@
 import base64
 import html.parser
 import re
+from collections.abc import Sequence
 
 from pipeline.funnel import Counts, Line
-from pipeline.report import Sample, Section, render_report
+from pipeline.report import Cell, Sample, Section, render_report, tables_text
 
+Table = Sequence[Sequence[Cell]]
 JPEG = b"\xff\xd8"
 EVIL = "<script>alert('1')</script>"
 FUNNEL = [
@@ -52,6 +54,31 @@ def test_a_phase_that_is_not_done_says_so_in_its_line() -> None:
     assert cells(page)[0][:2] == ["harvest (unfinished, 1 of 3 units)", "4 URLs"]
 
 
+def test_a_table_has_a_header_and_keeps_line_breaks_and_pictures() -> None:
+    rows: Table = [("person", "text"), (Sample(JPEG, ["key"]), "one\ntwo")]
+    page = render_report("run", [], [], [Section("Texts", "of 1", table=rows)])
+    assert "<tr><th>person</th><th>text</th></tr>" in page
+    assert "<figcaption>key</figcaption></figure></td><td>one<br>two</td></tr>" in page
+
+
+def test_tables_for_a_terminal_stand_aligned_under_their_titles_without_pictures() -> None:
+    sections = [
+        Section("Rates", "of 2", table=[("", "small"), ("captions", "12"), ("kept", "9")]),
+        Section("Texts", "of 1", table=[("person", "text"), (Sample(JPEG, []), "one")]),
+        Section("Kept", "1 of 1", [Sample(JPEG, [])]),
+        Section("Words", "all", table=[("", "large")]),
+    ]
+    assert tables_text(sections).splitlines() == [
+        "Rates (of 2)",
+        "            small",
+        "  captions     12",
+        "  kept          9",
+        "",
+        "Words (all)",
+        "    large",
+    ]
+
+
 def test_pictures_stand_inside_with_their_lines() -> None:
     page = render(caption="“a man” (model)")
     assert f'src="data:image/jpeg;base64,{base64.b64encode(JPEG).decode()}"' in page
@@ -70,9 +97,10 @@ def test_every_tag_is_closed() -> None:
 
 
 def test_no_text_becomes_markup() -> None:
-    page = render(EVIL, EVIL, EVIL)
+    table: Table = [(EVIL, "head"), (EVIL, Sample(JPEG, [EVIL]))]
+    page = render_report(EVIL, [EVIL], FUNNEL, [Section(EVIL, EVIL, [Sample(JPEG, [EVIL, EVIL])], table)])
     assert "<script" not in page
-    assert page.count("&lt;script&gt;alert(&#x27;1&#x27;)&lt;/script&gt;") == 7
+    assert page.count("&lt;script&gt;alert(&#x27;1&#x27;)&lt;/script&gt;") == 10
     tags = Tags()
     tags.feed(page)
     assert "script" not in tags.seen

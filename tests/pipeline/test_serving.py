@@ -1,12 +1,16 @@
 """Serving: what Ray is told of a model, and when it counts as served."""
 
+import socketserver
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
 from curation.mllm import ModelSettings
 from pipeline.cli.serve import served_model
-from pipeline.serving import ServedModel, ServingError, llm_config, wait_until_served
+from pipeline.serving import ServedModel, ServingError, last_line, llm_config, wait_until_served
 from tests.curation.fake_endpoint import completion, fake_endpoint
 
 
@@ -75,6 +79,63 @@ def test_a_model_that_does_not_come_up_is_named() -> None:
         pytest.raises(ServingError, match=r"not served within 0\.1 s: b"),
     ):
         wait_until_served(endpoint.url, ["a", "b"], start_s=0.1)
+
+
+def test_a_proxy_of_the_environment_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    with fake_endpoint(lambda n, body: completion("x"), models=("a",)) as endpoint:
+        wait_until_served(endpoint.url, ["a"], start_s=5)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"SSH-2.0-OpenSSH_9.6\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{",
+        b"HTTP/1.1 200 OK\r\n\r\n" + b"[" * 100_000,
+        b'HTTP/1.1 200 OK\r\n\r\n{"data": [{"id": ["a"]}]}',
+        b'HTTP/1.1 200 OK\r\n\r\n{"data": null}',
+        b"HTTP/1.1 503 Busy\r\n\r\n",
+    ],
+)
+def test_somebody_else_at_the_address_is_not_the_model(said: bytes) -> None:
+    with stranger(said) as url, pytest.raises(ServingError, match=r"not served within 0\.1 s: a$"):
+        wait_until_served(url, ["a"], start_s=0.1)
+
+
+@contextmanager
+def stranger(said: bytes) -> Iterator[str]:
+    """A server that says the same to everybody, whatever they ask."""
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(10_000)
+            self.request.sendall(said)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("a\n  no GPU  left \n\n", "no GPU left"),
+        ("", "RuntimeError"),
+        ("x" * 1000, "x" * 200),
+        ("a\x0bb\u2028c", "a b c"),
+    ],
+)
+def test_of_a_long_error_thelast_line_is_told(text: str, line: str) -> None:
+    assert last_line(RuntimeError(text)) == line
 
 
 def test_an_address_that_nobody_answers_is_not_served() -> None:
