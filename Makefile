@@ -48,6 +48,7 @@ bench: vllm  ## measurements; results stand in benchmarks/
 	$(RUN) OMP_NUM_THREADS=1 $(VENV)/bin/python -m benchmarks.harvest
 	$(RUN) $(VENV)/bin/python -m benchmarks.units
 	$(RUN) $(VENV)/bin/python -m benchmarks.mllm_client
+	$(RUN) OMP_NUM_THREADS=1 $(VENV)/bin/python -m benchmarks.vllm_client
 	$(RUN) OMP_NUM_THREADS=1 $(VENV)/bin/python -m benchmarks.audit
 
 clean:

@@ -7,10 +7,8 @@ loopback answers at once; it shares this machine's cores. Beside the client, aio
 were made before: the floor. CPU seconds are those of the process that asks. The result is written to
 benchmarks/results/mllm_client.json.
 
-With `--url http://host:8000 --model NAME` a real server is asked, and nothing is published. To compare with
-vLLM's own client, run against the same server, at the same concurrency and output length,
-`vllm bench serve --backend openai-chat --endpoint /v1/chat/completions --dataset-name random-mm` with
-`--random-mm-base-items-per-request 1 --random-mm-bucket-config '{(512, 256, 1): 1.0}' --max-concurrency 16`.
+With `--url http://host:8000 --model NAME` a real server is asked, and nothing is published. How it stands
+beside vLLM's own client: benchmarks/vllm_client.py.
 """
 
 import argparse

@@ -165,6 +165,8 @@ def served(folder: Path) -> Iterator[tuple[str, float]]:
             if asyncio.run(_check(settings)) == "passed":
                 break
             time.sleep(2.0)
+        else:
+            raise RuntimeError("vLLM did not start: is it installed (make vllm)?")
         yield url, time.monotonic() - started
     finally:
         os.killpg(server.pid, signal.SIGKILL)

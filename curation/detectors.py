@@ -47,7 +47,7 @@ class DetectorSettings(Section):
     """What the second model sees around a box on each side, as a share of the box's side."""
     image_size_px: PositiveInt = 640
     """Side of the square that a picture is letterboxed into; for keypoint-rcnn its shorter side."""
-    device: str = "cpu"
+    device: str = Field(default="cpu", pattern=r"^(cpu|mps|cuda(:\d+)?)$")
     """Torch device of the detector, such as cpu, cuda or cuda:1."""
     half: bool = False
     """Half precision; GPUs only."""

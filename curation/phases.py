@@ -4,7 +4,7 @@ Each phase stands in a folder named by its fingerprint: what it was made with. T
 folder again and does what is missing; a changed one starts a new folder beside it.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -77,6 +77,8 @@ class Curation:
     """Called as a phase begins, with its folder and how many units it has."""
     notice: Callable[[str], None] = lambda *_: None
     """Called with one line before what takes long or costs money."""
+    unready: Callable[[], Iterable[str]] = lambda: ()
+    """What harvest would stumble over; asked when it has something to do."""
     retry_failed: bool = False
     """Take the failed rows of a harvest that is done up once more."""
 
@@ -264,6 +266,10 @@ class Curation:
             raise PhaseError(
                 f"{phase}: {len(todo)} of {len(units)} units are not done; run --phase {phase} first"
             )
+        if todo and phase == "harvest":
+            for problem in self.unready():
+                raise PhaseError(problem)
+            self._note_other_lists(folder)
         folder.begin()
         self.began(phase, folder, len(units))
         self.progress(shown or phase, len(units) - len(todo), len(units))
@@ -302,6 +308,15 @@ class Curation:
             self.recipe.annotate.check_models(self.recipe.annotate.budget.max_tokens is not None)
         except MllmError as error:
             raise PhaseError(f"annotate: {error}") from None
+
+    def _note_other_lists(self, folder: PhaseFolder) -> None:
+        """Say what costs more than most expect: a list that has grown is a list of its own."""
+        others = [path.name for path in folders(self.out) if path.name.startswith("harvest-")]
+        if folder.path.name not in others and others:
+            self.notice(
+                f"harvest: begins anew, for another list or other settings than {' '.join(others[-3:])} had; "
+                "nothing of theirs is taken over"
+            )
 
     def _earlier(self, folder: PhaseFolder) -> Earlier:
         """Other annotate folders on the same harvest, in the same units."""

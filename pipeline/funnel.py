@@ -104,6 +104,18 @@ def over_budget(lines: Sequence[Line], largest_failed_share: Mapping[str, float]
     return [line for line in lines if line.counts.failed_share > largest_failed_share.get(line.phase, 1.0)]
 
 
+def nothing_kept(lines: Sequence[Line]) -> str | None:
+    """The first phase that kept nothing, and its commonest reason; None if there is none."""
+    for line in lines:
+        reasons = {**line.counts.rejected, **line.counts.failed}
+        if reasons and not line.counts.kept:
+            most = max(reasons, key=reasons.__getitem__)
+            return (
+                f"{line.phase}: none of {line.counts.rows_in} {line.rows} is kept, {reasons[most]} for {most}"
+            )
+    return None
+
+
 def funnel_text(lines: Sequence[Line]) -> str:
     """The funnel for a terminal, a line for each phase: rows in = kept + rejected + failed."""
     width = max((len(line.title) for line in lines), default=0)

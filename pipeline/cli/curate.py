@@ -1,7 +1,8 @@
 """`webperson curate`: URLs to shards."""
 
 import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,8 +21,9 @@ from pipeline.cli.options import (
     output_place,
     require_curation,
 )
+from pipeline.cli.readiness import no_gpu, no_weights
 from pipeline.cli.report import note_phases, publish_run, write_report
-from pipeline.funnel import funnel_text, over_budget
+from pipeline.funnel import funnel_text, nothing_kept, over_budget
 from pipeline.metrics import metrics_log
 from pipeline.progress import ShowProgress, show_progress, together
 from pipeline.recipe import load_recipe, trace
@@ -84,6 +86,8 @@ def curate(
     if reports[-1].left:
         console.print("The budget is spent; the same command goes on from here.", soft_wrap=True)
         return
+    if none := nothing_kept([report.line for report in reports]):
+        console.print(none, highlight=False, soft_wrap=True)
     over = over_budget([report.line for report in reports], settings.largest_failed_shares())
     for line in over:
         console.print(
@@ -169,6 +173,11 @@ def run_curation(
     from curation.phases import Curation
     from pipeline.runner import Cluster, RayMetrics, pool_cpus
 
+    def unready() -> Iterator[str]:
+        yield from no_weights(recipe)
+        if address is None and "RAY_ADDRESS" not in os.environ:  # else the GPUs are other machines'
+            yield from no_gpu(recipe)
+
     cpus = max(pool_cpus(pools) for pools in recipe.pools())
     with (
         run_lock(out) as check_lock,
@@ -190,6 +199,7 @@ def run_curation(
             observers,
             began=note_phases(out),
             notice=notice,
+            unready=unready,
             retry_failed=retry_failed,
         )
         reports = curation.run()

@@ -18,8 +18,8 @@ HOSTS_TRIED = 20
 def problems(recipe: "CurateRecipe", urls: Iterable[str | None], out: "Place") -> Iterator[str]:
     """What is not ready, a line each: the output folder, weights, GPUs, name resolution."""
     yield from _unwritable(out)
-    yield from _no_weights(recipe)
-    yield from _no_gpu(recipe)
+    yield from no_weights(recipe)
+    yield from no_gpu(recipe)
     yield from _no_names(recipe, urls)
 
 
@@ -40,7 +40,8 @@ def _unwritable(out: "Place") -> Iterator[str]:
         yield f"{out}: cannot be written: {' '.join(str(error).split())}"
 
 
-def _no_weights(recipe: "CurateRecipe") -> Iterator[str]:
+def no_weights(recipe: "CurateRecipe") -> Iterator[str]:
+    """A line for each detector whose weights cannot be used."""
     from curation.detectors import RANDOM
     from curation.weights import WeightsError, resolve_weights
 
@@ -56,7 +57,8 @@ def _no_weights(recipe: "CurateRecipe") -> Iterator[str]:
             yield f"harvest.persons.{name}: {error}"
 
 
-def _no_gpu(recipe: "CurateRecipe") -> Iterator[str]:
+def no_gpu(recipe: "CurateRecipe") -> Iterator[str]:
+    """A line if device, GPUs of the pool and this machine do not go together."""
     import torch
 
     device = recipe.harvest.persons.device

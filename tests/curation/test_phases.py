@@ -472,3 +472,18 @@ def test_a_damaged_folder_of_an_earlier_recipe_stops_nobody(done: Path, damaged:
     (earlier / damaged).write_bytes(b"PAR1 cut")
     reports = run(done, settings=recipe(gates=TIGHT))
     assert reports["annotate"].line.counts.kept > 0
+
+
+def test_what_harvest_would_stumble_over_is_said_before_it_begins(tmp_path: Path, done: Path) -> None:
+    with pytest.raises(PhaseError, match=r"^harvest\.persons\.weights: gone$"):
+        dataclasses.replace(
+            curation(tmp_path / "new"), unready=lambda: ["harvest.persons.weights: gone"]
+        ).run()
+    assert not list((tmp_path / "new").glob("harvest-*/done"))
+    dataclasses.replace(curation(done), unready=lambda: ["not asked"]).run()
+
+
+def test_another_list_in_the_same_folder_is_said_to_begin_anew(done: Path) -> None:
+    said: list[str] = []
+    dataclasses.replace(curation(done, urls=URLS[:-1]), notice=said.append).run()
+    assert said[0].startswith("harvest: begins anew, for another list or other settings than harvest-")

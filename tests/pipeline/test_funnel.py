@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.funnel import AccountingError, Counts, Line, check_accounting, funnel_text, over_budget
+from pipeline.funnel import (
+    AccountingError,
+    Counts,
+    Line,
+    check_accounting,
+    funnel_text,
+    nothing_kept,
+    over_budget,
+)
 from pipeline.reasons import Reason
 
 REASONS = st.lists(st.one_of(st.none(), st.sampled_from([str(reason) for reason in Reason])))
@@ -106,3 +114,9 @@ def test_a_phase_without_a_budget_may_lose_all_and_one_without_rows_loses_nothin
     assert over_budget([line("harvest", Counts(3, 0, {}, {"dns_failed": 3}))], {}) == []
     assert over_budget([line("harvest", Counts())], {"harvest": 0.0}) == []
     assert Counts().failed_share == 0.0
+
+
+def test_the_first_phase_that_kept_nothing_is_named_with_its_commonest_reason() -> None:
+    lines = [line("harvest", Counts.of(3, ["dns_failed", "port_forbidden", "port_forbidden"]), "URLs")]
+    assert nothing_kept(lines) == "harvest: none of 3 URLs is kept, 2 for port_forbidden"
+    assert nothing_kept([line("harvest", Counts(4, 4), "URLs"), line("decide", Counts())]) is None
