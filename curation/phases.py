@@ -29,13 +29,14 @@ from curation.tables import (
     PersonsToAnnotate,
     measurements,
 )
+from curation.taken_over import take_over
 from pipeline.funnel import Counts, Line, check_accounting
 from pipeline.progress import ShowProgress
 from pipeline.recipe import fingerprint
 from pipeline.records import SCHEMA_VERSION
 from pipeline.shards import DONE
 from pipeline.stage import Placed, Pool, Sink, Source
-from pipeline.storage import DamagedError, Place, folders, publish_json, publish_table, read_json, sizes
+from pipeline.storage import Place, publish_json, publish_table, read_json, read_json_or_none, sizes
 from pipeline.units import PhaseFolder, Unit, slice_units
 
 RunUnits = Callable[[Sequence[Unit], Source, Sequence[Placed], Sink], Iterator[Any]]
@@ -102,8 +103,11 @@ class Curation:
 
     def harvest(self) -> PhaseReport:
         """Download every URL, measure every person, store what was measured; no threshold decides here."""
-        folder = self._folder("harvest", self._harvest_fingerprint())
+        settings = self.recipe.harvest.fingerprint(*self._harvest_inputs())
+        folder = self._folder("harvest", self._harvest_fingerprint(), settings=settings)
         units = self.urls.units(self.recipe.harvest.unit_rows)
+        if "harvest" in self.phases:
+            self._take_over(folder, units)
         sink = HarvestSink(folder, self.recipe.harvest.part_bytes)
         done, counts = self._run("harvest", folder, units, self.urls, self._harvest_stages(), sink)
         line = Line("harvest", "URLs", _sum(counts, "urls"))
@@ -145,7 +149,7 @@ class Curation:
         """Apply takedown and gates to the measurements, then drop duplicates: the first by key stays."""
         folder = self._folder("decisions", self._decisions_fingerprint(RetryRound.of(harvest.folder)))
         path, marker = folder.path / "decisions.parquet", folder.path / "done.json"
-        written = _read_marker(marker)
+        written = read_json_or_none(marker) or {}
         done = bool(written) and sizes(folder.path).get(path.name) == written.get("bytes")
         self.began("decide", folder, 1)
         if not done:
@@ -164,7 +168,11 @@ class Curation:
     def annotate(self, harvest: PhaseReport, decisions: PhaseReport) -> PhaseReport:
         """Judge and caption every kept person; what stands already from earlier runs is taken over."""
         settings = self.recipe.annotate
-        shared = {"harvest": harvest.folder.path.name, "units_per_unit": settings.units_per_unit}
+        shared = {
+            "harvest": harvest.folder.path.name,
+            "harvest_settings": harvest.folder.trace["settings"],
+            "units_per_unit": settings.units_per_unit,
+        }
         inputs = (
             *shared.values(),
             decisions.folder.path.name,
@@ -174,7 +182,9 @@ class Curation:
         folder = self._folder("annotate", fingerprint(*inputs), **shared)
         kept = KeptPersons(harvest.folder, decisions.folder.path / "decisions.parquet")
         rounds = load_rounds(settings.caption.recaption)
-        source = PersonsToAnnotate(kept, self._earlier(folder), settings, rounds)
+        # Whose captions they were is not asked: a caption's id tells the picture that it was made from.
+        earlier = Earlier(tuple(folder.beside("harvest_settings", "units_per_unit")))
+        source = PersonsToAnnotate(kept, earlier, settings, rounds)
         units = slice_units(harvest.units, settings.units_per_unit)
         stages = [Placed(stage=Annotate(settings=settings), pool=settings.caption_pool.pool())]
         sink = PairSink(folder, kept)
@@ -269,7 +279,6 @@ class Curation:
         if todo and phase == "harvest":
             for problem in self.unready():
                 raise PhaseError(problem)
-            self._note_other_lists(folder)
         folder.begin()
         self.began(phase, folder, len(units))
         self.progress(shown or phase, len(units) - len(todo), len(units))
@@ -309,45 +318,34 @@ class Curation:
         except MllmError as error:
             raise PhaseError(f"annotate: {error}") from None
 
-    def _note_other_lists(self, folder: PhaseFolder) -> None:
-        """Say what costs more than most expect: a list that has grown is a list of its own."""
-        others = [path.name for path in folders(self.out) if path.name.startswith("harvest-")]
-        if folder.path.name not in others and others:
-            self.notice(
-                f"harvest: begins anew, for another list or other settings than {' '.join(others[-3:])} had; "
-                "nothing of theirs is taken over"
+    def _take_over(self, folder: PhaseFolder, units: Sequence[Unit]) -> None:
+        """Take over what the harvest of another list has done already, and say how much that is."""
+        others = folder.beside("settings")
+        finished = set(folder.finished()) if others else set()
+        todo = [unit for unit in units if unit.index not in finished] if others else []
+        if todo:
+            folder.begin()
+            self.progress("take over", 0, len(todo))
+            taken = take_over(
+                todo, self.urls, folder, others, lambda done: self.progress("take over", done, len(todo))
             )
-
-    def _earlier(self, folder: PhaseFolder) -> Earlier:
-        """Other annotate folders on the same harvest, in the same units."""
-        found = []
-        for path in folders(self.out):
-            if path.name.startswith("annotate-") and path != folder.path:
-                trace = _read_marker(path / "phase.json")
-                if all(trace.get(name) == folder.trace[name] for name in ("harvest", "units_per_unit")):
-                    found.append(PhaseFolder(path, trace))
-        return Earlier(tuple(found))
+            self.notice(f"harvest: {taken} of {len(todo)} units taken over from the harvest of another list")
 
     def _folder(self, phase: str, fingerprint: str, **inputs: object) -> PhaseFolder:
         return PhaseFolder(self.out / f"{phase}-{fingerprint}", {**self.trace, **inputs})
 
     def _harvest_fingerprint(self) -> str:
-        weights = self.recipe.harvest.persons.weights_hashes()
-        return self.recipe.harvest.fingerprint(self.urls.fingerprint(), *weights, str(SCHEMA_VERSION))
+        return self.recipe.harvest.fingerprint(self.urls.fingerprint(), *self._harvest_inputs())
+
+    def _harvest_inputs(self) -> list[str]:
+        """What shapes a harvest beside its settings and its list."""
+        return [*self.recipe.harvest.persons.weights_hashes(), str(SCHEMA_VERSION)]
 
     def _decisions_fingerprint(self, retry: RetryRound) -> str:
         taken_down = self.recipe.takedown.load().fingerprint()
         dedup = self.recipe.dedup.fingerprint(*self.recipe.dedup.inputs())
         rounds = [str(retry.number)] if retry.number else []
         return self.recipe.gates.fingerprint(self._harvest_fingerprint(), dedup, taken_down, *rounds)
-
-
-def _read_marker(path: Place) -> dict[str, Any]:
-    """Empty where there is none, or none that can be read."""
-    try:
-        return read_json(path)
-    except DamagedError:
-        return {}
 
 
 def _persons(harvest: PhaseReport) -> int:

@@ -72,6 +72,18 @@ def publish(path: Place, data: bytes) -> None:
         raise StorageError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
+def copy(source: Place, target: Place) -> None:
+    """Publish a file that stands already under another name; here a link to it, for it never changes."""
+    if isinstance(source, Path) and isinstance(target, Path):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(OSError):  # it stands from a killed run, or the disk has no links
+            os.link(source, target)
+            return
+    with _naming(source):
+        data = source.read_bytes()
+    publish(target, data)
+
+
 def publish_json(path: Place, content: Mapping[str, Any]) -> None:
     """Publish a mapping as indented JSON with sorted keys."""
     publish(path, (json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode())
@@ -104,6 +116,14 @@ def read_json(path: Place) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise DamagedError(f"{path}: expected a JSON object")
     return content
+
+
+def read_json_or_none(path: Place) -> dict[str, Any] | None:
+    """As `read_json`; None if the file is missing or is not a JSON mapping."""
+    try:
+        return read_json(path)
+    except DamagedError:
+        return None
 
 
 def read_table(path: Place, columns: Sequence[str] | None = None, filters: Any = None) -> pa.Table:

@@ -1,6 +1,6 @@
 """Units: the fixed slices in which a phase works, publishes and resumes."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +8,6 @@ import pyarrow as pa
 
 from pipeline.records import content_hash
 from pipeline.storage import (
-    DamagedError,
     Place,
     folders,
     listing,
@@ -16,6 +15,7 @@ from pipeline.storage import (
     publish_table,
     read_ahead,
     read_json,
+    read_json_or_none,
     remove,
     sizes,
 )
@@ -76,6 +76,16 @@ class PhaseFolder:
         if not (self.path / "phase.json").is_file():
             publish_json(self.path / "phase.json", self.trace)
 
+    def beside(self, *names: str) -> list["PhaseFolder"]:
+        """Other folders of this phase in the same place, made with what this one says of these names."""
+        phase, found = self.path.name.partition("-")[0], []
+        for path in folders(self.path.parent):
+            if path.name.startswith(f"{phase}-") and path != self.path:
+                trace = read_json_or_none(path / "phase.json") or {}
+                if all(trace.get(name) == self.trace[name] for name in names):
+                    found.append(PhaseFolder(path, trace))
+        return found
+
     def parts(self, table: str, unit_index: int) -> list[Place]:
         """The files of one table and one unit, in order; none before the unit is done.
 
@@ -126,6 +136,13 @@ class PhaseFolder:
         self.mark_done(unit, counts, content, files, number)
         for name in before["files"].keys() - files.keys():
             remove(self.path / name)
+
+    def adopt_unit(self, unit: Unit, other: "PhaseFolder", copy: Callable[[Place, Place], None]) -> None:
+        """Publish a unit that another folder holds, by copies of its files."""
+        marker = read_json(other._marker(unit.index))
+        for name in marker["files"]:
+            copy(other.path / name, self.path / name)
+        self.mark_done(unit, marker["counts"], marker["content"], marker["files"])
 
     def mark_done(
         self,
@@ -188,10 +205,7 @@ class PhaseFolder:
 
     def _read_marker(self, index: int) -> dict[str, Any] | None:
         """A unit's done-marker; None if there is none, or none that can be read: the unit is not done."""
-        try:
-            marker = read_json(self._marker(index))
-        except DamagedError:
-            return None
+        marker = read_json_or_none(self._marker(index)) or {}
         return marker if isinstance(marker.get("files"), dict) else None
 
     def _marker(self, index: int) -> Place:
