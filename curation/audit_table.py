@@ -168,7 +168,11 @@ def most_said(tables: Sequence[Mapping[str, Compared]]) -> list[str]:
 
 def rates_json(rates: Rates) -> dict[str, Any]:
     """Counts, and the share that is contradicted."""
-    return {**asdict(rates), "contradicted_share": _share_json(rates.contradicted_share)}
+    return {
+        **asdict(rates),
+        "reasons": dict(rates.reasons),  # asdict makes no dictionary of a Counter
+        "contradicted_share": _share_json(rates.contradicted_share),
+    }
 
 
 def percent(found: Estimate | None) -> str:

@@ -325,6 +325,7 @@ def _start(arguments: Mapping[str, Any]) -> None:
     context.target_max_block_size = None
     context.enable_progress_bars = False
     context.print_on_execution_start = False
+    context.issue_detectors_config.detectors = []  # advice on how to call Ray Data, in the midst of progress
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)
 

@@ -1,5 +1,6 @@
 """The audit in numbers: each count by hand, captioners apart, tables in any cut, older ones too."""
 
+import json
 from collections import Counter
 
 import pytest
@@ -13,6 +14,7 @@ from curation.audit_table import (
     audit_table,
     contradicted,
     percent,
+    rates_json,
     rates_rows,
 )
 from pipeline.reasons import Reason
@@ -153,3 +155,8 @@ def test_json_holds_all_of_it() -> None:
 
 def test_nothing_measured_is_a_dash() -> None:
     assert percent(None) == "–"
+
+
+def test_reasons_can_be_written_as_json() -> None:
+    rates = Rates(captions=2, reasons=Counter({"caption_refused": 2}))
+    assert json.loads(json.dumps(rates_json(rates)))["reasons"] == {"caption_refused": 2}

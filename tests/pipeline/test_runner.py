@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 import ray
+from ray.data._internal.issue_detection.detectors import HighMemoryIssueDetector
 
 from pipeline import runner
 from pipeline.attempts import Attempts
@@ -302,6 +303,17 @@ def test_on_ray_rows_that_kill_their_worker_are_quarantined_and_all_others_go_on
     assert cluster.attempts
     assert listing(cluster.attempts, ".json") == []
     assert "raylet" not in "".join(capfd.readouterr())
+
+
+@pytest.mark.chain
+def test_on_ray_nobody_is_advised_how_to_call_ray(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(HighMemoryIssueDetector, "from_executor", asked.append)
+    stages = [Placed(stage=Double(), pool=Pool(cpus=0.5))]
+    (status,) = cluster.run_units(slice_units(1, 1), Numbers(), stages, Files(tmp_path))
+    assert (status.error, asked) == (None, [])
 
 
 @pytest.mark.chain
