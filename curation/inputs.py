@@ -30,7 +30,7 @@ from curation.list_formats import (
     is_text,
 )
 from curation.list_texts import DelimitedList, JsonLines, PlainText
-from curation.prefilter import Prefilter, PrefilterSettings
+from curation.prefilter import IN_RECIPE, Prefilter, PrefilterSettings
 from pipeline.reasons import Reason
 from pipeline.recipe import fingerprint
 from pipeline.units import Unit
@@ -64,9 +64,10 @@ class InputSettings(PrefilterSettings):
     columns: tuple[str, ...] = ()
     """Further columns to carry along, into table `urls`."""
 
-    def read_columns(self) -> tuple[str, ...]:
-        """All columns that are read, the URL's first."""
-        return tuple(dict.fromkeys((self.url_column, *self.columns, *self.number_columns())))
+    def read_columns(self) -> dict[str, str]:
+        """All columns that are read, the URL's first, each with a setting that needs it."""
+        carried = dict.fromkeys(self.columns, "columns")
+        return {self.url_column: "url_column"} | carried | self.number_columns()
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ class UrlList:
         """The rows of a unit, as in INPUT_ROWS. Raises InputError if the list is no longer what it was."""
         place = slice(unit.first, unit.first + unit.count)
         wanted = np.arange(place.start, place.stop) if self._drawn is None else self._drawn[place]
-        rows, prefilter = self._index.read(wanted, self.settings.read_columns()), self._prefilter
+        rows, prefilter = self._index.read(wanted, tuple(self.settings.read_columns())), self._prefilter
         found = [self._outcome(row, prefilter) for row in rows]
         if len(found) != unit.count:
             raise InputError(f"{self.path}: has changed: unit {unit.index} had {unit.count} rows")
@@ -199,9 +200,10 @@ class UrlList:
         try:
             url = _url(row.values[self.settings.url_column])
             carried = _json(row.values, self.settings.columns)
-            return url, carried, prefilter.reason(url, row.values), None
-        except (ValueError, RecursionError) as error:
-            return url, carried, Reason.ROW_UNREADABLE, f"{row.place}: {error}"
+            reason, error = prefilter.refusal(url, row.values) or (None, None)
+        except (ValueError, RecursionError) as problem:
+            reason, error = Reason.ROW_UNREADABLE, f"{row.place}: {problem}"
+        return url, carried, reason, error
 
 
 @dataclass(frozen=True, eq=False)
@@ -260,16 +262,18 @@ def _mix(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 def _check_columns(name: str, columns: Columns, settings: InputSettings) -> None:
-    for column in settings.read_columns():
+    for column, setting in settings.read_columns().items():
         if column not in columns:
-            raise InputError(f"{name}: no column {column}; it has {', '.join(columns) or 'none'}")
+            needed = f"no column {column}, needed by {IN_RECIPE}.{setting}"
+            raise InputError(f"{name}: {needed}; it has {', '.join(columns) or 'none'}")
     url = columns[settings.url_column]
     if url is not None and not is_text(url):
         raise InputError(f"{name}: the column {settings.url_column} holds {url}, not text")
-    for column in settings.number_columns():
+    for column, setting in settings.number_columns().items():
         arrow = columns[column]
         if arrow is not None and not (is_number(arrow) or is_text(arrow)):
-            raise InputError(f"{name}: the column {column} holds {arrow}, not numbers")
+            needed = f"not the numbers that {IN_RECIPE}.{setting} needs"
+            raise InputError(f"{name}: the column {column} holds {arrow}, {needed}")
 
 
 def _at_once(work: Callable[[G], T], given: Sequence[G]) -> list[T]:

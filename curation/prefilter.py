@@ -17,11 +17,15 @@ import numpy as np
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from curation.addresses import WebError, parse_url
-from curation.list_files import InputError
+from curation.list_files import FORMATS, InputError
 from pipeline.reasons import Reason
 from pipeline.recipe import Section
 
 Share = Annotated[float, Field(ge=0, le=1)]
+IN_RECIPE = "harvest.input"
+"""Where a recipe has these settings: errors name them by it."""
+Limit = tuple[Reason, str, float | None, float | None, float | None]
+"""Reason, name and value of what is limited; the smallest and the largest value that pass."""
 
 
 class PrefilterSettings(Section):
@@ -67,17 +71,25 @@ class PrefilterSettings(Section):
                 raise ValueError(f"{low} is above {high}: nothing would be left")
         return self
 
-    def number_columns(self) -> tuple[str, ...]:
-        """The columns that the limits which are set read; their values are numbers."""
-        shape = (self.aspect_min, self.aspect_max)
+    def number_columns(self) -> dict[str, str]:
+        """The columns that the limits which are set read, each with the first of those limits.
+
+        Their values are numbers.
+        """
+        shape = ("aspect_min", "aspect_max")
         uses = (
-            (self.width_column, (self.min_width_px, *shape)),
-            (self.height_column, (self.min_height_px, *shape)),
-            (self.faces_column, (self.faces_min, self.faces_max)),
-            *((column, (self.nsfw_max,)) for column in self.nsfw_columns),
-            (self.watermark_column, (self.watermark_max,)),
+            (self.width_column, ("min_width_px", *shape)),
+            (self.height_column, ("min_height_px", *shape)),
+            (self.faces_column, ("faces_min", "faces_max")),
+            *((column, ("nsfw_max",)) for column in self.nsfw_columns),
+            (self.watermark_column, ("watermark_max",)),
         )
-        return tuple(dict.fromkeys(column for column, limits in uses if _any_set(limits)))
+        found: dict[str, str] = {}
+        for column, limits in uses:
+            for limit in limits:
+                if getattr(self, limit) is not None:
+                    found.setdefault(column, limit)
+        return found
 
 
 class Domains:
@@ -115,60 +127,66 @@ class Prefilter:
 
     @classmethod
     def read(cls, settings: PrefilterSettings) -> Self:
-        """Read the domain files. Raises InputError naming file and line."""
-        lists = (settings.domains_allow, settings.domains_deny)
-        return cls(settings, *(Domains(_domains(given)) for given in lists))
+        """Read the domain files. Raises InputError naming setting, file and line."""
+        names = ("domains_allow", "domains_deny")
+        return cls(settings, *(Domains(_domains(getattr(settings, n), f"{IN_RECIPE}.{n}")) for n in names))
 
     def fingerprint(self) -> str:
         """What the settings do not say themselves: the contents of the domain files."""
         return f"{self.allow.fingerprint()} {self.deny.fingerprint()}"
 
-    def reason(self, url: str | None, values: Mapping[str, Any]) -> Reason | None:
-        """The first limit that a row breaks.
+    def refusal(self, url: str | None, values: Mapping[str, Any]) -> tuple[Reason, str] | None:
+        """The first limit that a row breaks, and how: `height 20 < 100`.
 
         values: those of `number_columns`, as numbers or as texts that spell them; raises ValueError for one
         that is neither. A URL that cannot be read is left to the download, which says why.
         """
-        limits = self.settings
         numbers = {column: _number(column, values[column]) for column in self._columns}
+        for reason, name, value, low, high in self._limits(numbers):
+            if broken := _outside(value, low, high):
+                return reason, f"{name} {broken}"
+        excluded = self._excluded(url)
+        return (Reason.DOMAIN_EXCLUDED, excluded) if excluded else None
+
+    def _limits(self, numbers: Mapping[str, float | None]) -> Iterator[Limit]:
+        limits = self.settings
         width, height = numbers.get(limits.width_column), numbers.get(limits.height_column)
         aspect = width / height if width and height else None
-        nsfw = [numbers.get(column) for column in limits.nsfw_columns]
-        found = {
-            Reason.LISTED_SIZE: _outside(width, limits.min_width_px)
-            or _outside(height, limits.min_height_px),
-            Reason.LISTED_ASPECT: _outside(aspect, limits.aspect_min, limits.aspect_max),
-            Reason.LISTED_FACES: _outside(
-                numbers.get(limits.faces_column), limits.faces_min, limits.faces_max
-            ),
-            Reason.LISTED_NSFW: any(_outside(score, None, limits.nsfw_max) for score in nsfw),
-            Reason.LISTED_WATERMARK: _outside(
-                numbers.get(limits.watermark_column), None, limits.watermark_max
-            ),
-            Reason.DOMAIN_EXCLUDED: self._excludes(url),
-        }
-        return next((reason for reason, broken in found.items() if broken), None)
+        shape = f"{limits.width_column} / {limits.height_column}"
+        faces, watermark = limits.faces_column, limits.watermark_column
+        yield Reason.LISTED_SIZE, limits.width_column, width, limits.min_width_px, None
+        yield Reason.LISTED_SIZE, limits.height_column, height, limits.min_height_px, None
+        yield Reason.LISTED_ASPECT, shape, aspect, limits.aspect_min, limits.aspect_max
+        yield Reason.LISTED_FACES, faces, numbers.get(faces), limits.faces_min, limits.faces_max
+        for column in limits.nsfw_columns:
+            yield Reason.LISTED_NSFW, column, numbers.get(column), None, limits.nsfw_max
+        yield Reason.LISTED_WATERMARK, watermark, numbers.get(watermark), None, limits.watermark_max
 
     @cached_property
     def _columns(self) -> tuple[str, ...]:
-        return self.settings.number_columns()
+        return tuple(self.settings.number_columns())
 
-    def _excludes(self, url: str | None) -> bool:
+    def _excluded(self, url: str | None) -> str | None:
         if not len(self.allow) and not len(self.deny):
-            return False
+            return None
         try:
             host = parse_url(url or "").host
         except WebError:
-            return False
-        return host in self.deny or (len(self.allow) > 0 and host not in self.allow)
+            return None
+        if host in self.deny:
+            return f"{host} is in domains_deny"
+        if len(self.allow) and host not in self.allow:
+            return f"{host} is not in domains_allow"
+        return None
 
 
-def _any_set(limits: Sequence[float | None]) -> bool:
-    return any(limit is not None for limit in limits)
-
-
-def _outside(value: float | None, low: float | None, high: float | None = None) -> bool:
-    return value is not None and ((low is not None and value < low) or (high is not None and value > high))
+def _outside(value: float | None, low: float | None, high: float | None) -> str | None:
+    """How a value breaks its limits."""
+    if value is not None and low is not None and value < low:
+        return f"{value:.12g} < {low:.12g}"
+    if value is not None and high is not None and value > high:
+        return f"{value:.12g} > {high:.12g}"
+    return None
 
 
 def _number(column: str, value: Any) -> float | None:
@@ -183,20 +201,24 @@ def _number(column: str, value: Any) -> float | None:
     return None if math.isnan(number) else number
 
 
-def _domains(given: Sequence[str] | str) -> Iterator[str]:
+def _domains(given: Sequence[str] | str, setting: str) -> Iterator[str]:
     if not isinstance(given, str):
-        yield from (_domain(name, "domains") for name in given)
+        yield from (_domain(name, setting) for name in given)
         return
     try:
         lines = Path(given).read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError:
-        raise InputError(f"{given}: a list of domains is UTF-8 text") from None
+        raise InputError(f"{setting}: {given}: a list of domains is UTF-8 text") from None
+    except FileNotFoundError:
+        is_path = "/" in given or Path(given).suffix.lower() in FORMATS
+        hint = "" if is_path else f"; for one domain write [{given}]"
+        raise InputError(f"{setting}: {given}: no such file{hint}") from None
     except OSError as error:
-        raise InputError(f"{given}: {error.strerror}") from None
+        raise InputError(f"{setting}: {given}: {error.strerror}") from None
     names = [(number, line.partition("#")[0].strip()) for number, line in enumerate(lines, start=1)]
     if not any(name for _, name in names):
-        raise InputError(f"{given}: no domain in it")
-    yield from (_domain(name, f"{given} line {number}") for number, name in names if name)
+        raise InputError(f"{setting}: {given}: no domain in it")
+    yield from (_domain(name, f"{setting}: {given} line {number}") for number, name in names if name)
 
 
 def _domain(name: str, place: str) -> str:

@@ -84,8 +84,8 @@ class CurateRecipe(Section):
     """Captions."""
     pack: PackSettings = PackSettings()
     """Shards."""
-    object_store_bytes: int = operational(2 * 2**30)
-    """Object store of a cluster that the command starts itself."""
+    object_store_bytes: int = Field(default=2 * 2**30, ge=75 * 2**20, json_schema_extra={"operational": True})
+    """Object store of a cluster that the command starts itself; Ray refuses less than 75 MiB."""
 
     @model_validator(mode="after")
     def _gates_within_floors(self) -> Self:

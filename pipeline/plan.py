@@ -97,7 +97,8 @@ def plan_text(sampled: Sampled, captions: int) -> str:
 
 def _hours(sampled: Sampled) -> str:
     if sampled.urls_per_s is None:
-        return "Rate: the sample has too few units to measure one; take a larger --sample"
+        found = "the sample has too few units to measure one"
+        return f"Rate: {found}; take a larger --sample or a smaller harvest.unit_rows"
     hours = sampled.list_rows / sampled.urls_per_s / 3600
     return f"Rate: {sampled.urls_per_s:,.1f} URLs/s with these pools here: {hours:,.1f} hours for the list"
 

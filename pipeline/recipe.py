@@ -1,21 +1,21 @@
 """Typed recipes: YAML plus `--set key=value`, unknown keys refused, hashed into every output."""
 
-import difflib
 import hashlib
 import json
 import os
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from importlib import resources
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
+from pipeline.recipe_errors import explain
 from pipeline.records import SCHEMA_VERSION
+from pipeline.yaml_text import RepeatedKeyError, YamlError, read_yaml
 
 TRACED_PACKAGES = (
     "webperson",
@@ -54,6 +54,18 @@ class Section(BaseModel):
         hide_input_in_errors=True,  # it may hold a secret
     )
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _as_written(cls, value: Any, info: ValidationInfo) -> Any:
+        """A section that is left blank is the default one; true and false are no numbers."""
+        field = cls.model_fields[str(info.field_name)]
+        if value is None and _is_section(field.annotation):
+            return {} if field.is_required() else field.get_default(call_default_factory=True)
+        values = value if isinstance(value, list | tuple) else [value]
+        if any(isinstance(each, bool) for each in values) and not _takes_bool(field.annotation):
+            raise ValueError("takes no true or false, as YAML also reads yes, no, on and off")
+        return value
+
     def result_settings(self) -> dict[str, Any]:
         """The settings that change results: all but the operational ones, nested sections included."""
         settings: dict[str, Any] = {}
@@ -85,7 +97,7 @@ def load_recipe(
     """Read a recipe by path, or by the name of a packaged one, and apply `key.path=value` overrides.
 
     others: top-level sections that another schema types; they are left to it.
-    Raises RecipeError in one line: file and key, with the nearest known name for an unknown key.
+    Raises RecipeError in one line: file and key; for an unknown key the nearest known one.
     """
     tree = _read_yaml(name)
     for override in overrides:
@@ -99,10 +111,7 @@ def parse_recipe(schema: type[R], tree: Mapping[str, Any], source: str) -> R:
     try:
         return schema.model_validate(tree)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise RecipeError(
-            f"{source}: {_explain(schema, first['loc'], first['type'], first['msg'])}"
-        ) from None
+        raise RecipeError(f"{source}: {explain(schema, error)}") from None
 
 
 def _read_yaml(name: str) -> dict[str, Any]:
@@ -113,9 +122,11 @@ def _read_yaml(name: str) -> dict[str, Any]:
             raise RecipeError(f"{name}: no such recipe (packaged ones: {', '.join(packaged_recipes())})")
         path = resources.files("recipes") / f"{packaged}.yaml"
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{name}: not YAML: {' '.join(str(error).split())}") from None
+        tree = read_yaml(path.read_text(encoding="utf-8"))
+    except RepeatedKeyError as error:
+        raise RecipeError(f"{name}: {error}") from None
+    except (YamlError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{name}: not YAML: {error}") from None
     if tree is None:
         return {}
     if not isinstance(tree, dict):
@@ -134,50 +145,29 @@ def _apply(tree: dict[str, Any], override: str) -> None:
         raise RecipeError(f"--set {override}: expected key=value, such as gates.score_min=0.8")
     *parents, leaf = key.strip().split(".")
     for parent in parents:
-        if tree.get(parent) is None:
-            tree[parent] = {}  # absent, or present and empty
-        tree = tree[parent]
-        if not isinstance(tree, dict):
+        below = {} if tree.get(parent) is None else tree[parent]  # absent, or present and empty
+        if not isinstance(below, dict):
             raise RecipeError(f"--set {override}: {parent} is a value, not a section")
+        tree[parent] = dict(below)  # its own: YAML's anchor and alias are one object
+        tree = tree[parent]
     try:
-        tree[leaf] = yaml.safe_load(text)
-    except yaml.YAMLError:
+        tree[leaf] = read_yaml(text)
+    except RepeatedKeyError as error:
+        raise RecipeError(f"--set {override}: {error}") from None
+    except YamlError:
+        if text.lstrip().startswith(("{", "[")):
+            raise RecipeError(f"--set {override}: not YAML; put a text in quotes") from None
         tree[leaf] = text
 
 
-def _explain(schema: type[Section], location: tuple[int | str, ...], kind: str, message: str) -> str:
-    key = ".".join(str(part) for part in location) or "recipe"
-    if kind != "extra_forbidden":
-        message = message.removeprefix("Value error, ")
-        return message if key == "recipe" else f"{key}: {message}"
-    elsewhere = [path for path in _paths(schema) if path.split(".")[-1] == location[-1]]
-    known = list(_section_at(schema, location[:-1]).model_fields)
-    near = elsewhere or difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.0)
-    return f"{key}: unknown key; did you mean {near[0]}?" if near else f"{key}: unknown key"
+def _is_section(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, Section)
 
 
-def _paths(schema: type[Section], prefix: str = "") -> Iterator[str]:
-    """The dotted names of all settings."""
-    for name, field in schema.model_fields.items():
-        yield f"{prefix}{name}"
-        if nested := _section_in(field.annotation):
-            yield from _paths(nested, f"{prefix}{name}.")
-
-
-def _section_at(schema: type[Section], location: tuple[int | str, ...]) -> type[Section]:
-    for part in location:
-        field = schema.model_fields.get(str(part))
-        nested = _section_in(field.annotation) if field else None
-        if nested is None:
-            return schema
-        schema = nested
-    return schema
-
-
-def _section_in(annotation: Any) -> type[Section] | None:
-    if isinstance(annotation, type) and issubclass(annotation, Section):
-        return annotation
-    return next((s for s in map(_section_in, get_args(annotation)) if s), None)
+def _takes_bool(annotation: Any) -> bool:
+    """Whether true and false are of a type, or of one that it holds: bool, Any, a Literal with them."""
+    known = annotation is bool or annotation is Any or isinstance(annotation, bool)
+    return known or any(map(_takes_bool, get_args(annotation)))
 
 
 def _plain(value: Any) -> Any:

@@ -54,7 +54,8 @@ def plan(
     console.print(text, highlight=False, soft_wrap=True)
     stored = found.stored_bytes / found.urls.rows_in * found.list_rows
     _say_ready(list(no_space(place, stored)), console)
-    console.print("ready: the output folder, weights, devices and names are as the recipe wants them")
+    ready = "ready: the output folder, weights, devices and names are as the recipe wants them"
+    console.print(ready, highlight=False, soft_wrap=True)
 
 
 def _say_ready(lines: list[str], console: Console) -> None:

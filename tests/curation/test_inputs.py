@@ -172,7 +172,7 @@ def test_a_parquet_without_rows_is_refused(tmp_path: Path) -> None:
 
 def test_a_parquet_without_the_column_is_refused_with_those_that_it_has(tmp_path: Path) -> None:
     urls = parquet_list(tmp_path, pa.array(["http://a/"]), column="URL")
-    assert refused(urls) == "no column url; it has id, URL"
+    assert refused(urls) == "no column url, needed by harvest.input.url_column; it has id, URL"
 
 
 def test_a_column_of_numbers_is_refused(tmp_path: Path) -> None:
@@ -317,7 +317,6 @@ LINE = '{"url": %s, "width": %s}\n'
 @pytest.mark.parametrize(
     ("line", "reason", "error"),
     [
-        (LINE % ('"http://a"', "5"), Reason.LISTED_SIZE, None),
         (LINE % ('"http://a"', "null"), None, None),
         (LINE % ("null", "50"), None, None),
         (LINE % ("17", "50"), Reason.ROW_UNREADABLE, "the URL is of type int, not a text"),
@@ -335,6 +334,13 @@ def test_a_row_has_its_reason(line: str, reason: Reason | None, error: str | Non
     assert (first["reason"], first["error"]) == (None, None)
     assert row["reason"] == reason
     assert row["error"] == (error and f"{path} line 2: {error}")
+
+
+def test_a_row_that_a_limit_leaves_out_says_why(tmp_path: Path) -> None:
+    path = written(tmp_path, "l.csv", "url,HEIGHT\nhttp://a,20\nhttp://b,100\n")
+    left_out, asked_for = rows(UrlList(path, InputSettings(min_height_px=100, height_column="HEIGHT")))
+    assert (left_out["reason"], left_out["error"]) == (Reason.LISTED_SIZE, "HEIGHT 20 < 100")
+    assert (asked_for["reason"], asked_for["error"]) == (None, None)
 
 
 def test_a_row_that_cannot_be_read_keeps_what_can(tmp_path: Path) -> None:
@@ -362,33 +368,36 @@ def test_the_column_of_urls_has_the_name_that_the_settings_say(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("settings_", "column"),
+    ("setting", "value", "column"),
     [
-        (InputSettings(columns=("text",)), "text"),
-        (InputSettings(url_column="link"), "link"),
-        (InputSettings(min_height_px=5), "height"),
-        (InputSettings(aspect_max=5), "height"),
-        (InputSettings(faces_min=1), "num_faces"),
-        (InputSettings(nsfw_max=0.5), "nsfw_score_opennsfw2"),
-        (InputSettings(watermark_max=0.5), "watermark_score"),
+        ("columns", ("text",), "text"),
+        ("url_column", "link", "link"),
+        ("min_height_px", 5, "height"),
+        ("aspect_max", 5, "height"),
+        ("faces_min", 1, "num_faces"),
+        ("nsfw_max", 0.5, "nsfw_score_opennsfw2"),
+        ("watermark_max", 0.5, "watermark_score"),
     ],
 )
-def test_a_column_that_is_asked_for_and_missing_is_named(
-    settings_: InputSettings, column: str, tmp_path: Path
+def test_a_column_that_is_asked_for_and_missing_is_named_with_its_setting(
+    setting: str, value: Any, column: str, tmp_path: Path
 ) -> None:
+    settings_ = InputSettings.model_validate({setting: value})
     for path in lists_of_every_format(tmp_path, 3):
-        assert refused(UrlList(path, settings_)).startswith(f"no column {column}; it has ")
+        said = f"no column {column}, needed by harvest.input.{setting}; it has "
+        assert refused(UrlList(path, settings_)).startswith(said)
 
 
 def test_a_plain_text_has_no_further_columns(tmp_path: Path) -> None:
     path = written(tmp_path, "l.txt", "http://a\n")
-    assert refused(UrlList(path, InputSettings(min_width_px=5))) == "no column width; it has url"
+    said = "no column width, needed by harvest.input.min_width_px; it has url"
+    assert refused(UrlList(path, InputSettings(min_width_px=5))) == said
 
 
 def test_a_column_missing_in_one_file_of_many_names_the_file(tmp_path: Path) -> None:
     written(tmp_path, "a.csv", "url,width\nhttp://a,1\n")
     written(tmp_path, "b.csv", "url\nhttp://b\n")
-    with pytest.raises(InputError, match=r"b\.csv: no column width; it has url$"):
+    with pytest.raises(InputError, match=r"b\.csv: no column width, .*; it has url$"):
         UrlList(tmp_path, InputSettings(min_width_px=5)).check()
 
 
@@ -396,6 +405,7 @@ def test_a_limit_on_a_column_of_lists_is_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table({"url": ["http://a"], "width": [[1]]}), tmp_path / "l.parquet")
     message = refused(UrlList(tmp_path / "l.parquet", InputSettings(min_width_px=5)))
     assert message.startswith("the column width holds list<")
+    assert message.endswith(", not the numbers that harvest.input.min_width_px needs")
 
 
 @pytest.mark.parametrize("name", ["l.csv", "l.tsv", "l.jsonl", "l.txt", "l.csv.gz", "l.txt.gz"])

@@ -23,7 +23,12 @@ COYO: dict[str, Any] = {
 
 
 def reason(limits: dict[str, Any], url: str | None = URL, **values: Any) -> Reason | None:
-    return Prefilter.read(PrefilterSettings(**limits)).reason(url, {**COYO, **values})
+    found = refusal(limits, url, **values)
+    return found[0] if found else None
+
+
+def refusal(limits: dict[str, Any], url: str | None = URL, **values: Any) -> tuple[Reason, str] | None:
+    return Prefilter.read(PrefilterSettings(**limits)).refusal(url, {**COYO, **values})
 
 
 @pytest.mark.parametrize(
@@ -48,6 +53,26 @@ def test_a_limit_lets_its_own_value_through(
 ) -> None:
     assert reason(limits, **passes) is None
     assert reason(limits, **breaks) is expected
+
+
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        ({"min_width_px": 1000, "min_height_px": 500}, "width 640 < 1000"),
+        ({"min_height_px": 500}, "height 480 < 500"),
+        ({"aspect_max": 1.25}, "width / height 1.33333333333 > 1.25"),
+        ({"faces_min": 2}, "num_faces 1 < 2"),
+        ({"nsfw_max": 0.25}, "nsfw_score_gantman 0.3 > 0.25"),
+        ({"watermark_max": 0.125, "watermark_column": "width"}, "width 640 > 0.125"),
+        ({"domains_deny": ("example.com",)}, "www.example.com is in domains_deny"),
+        ({"domains_allow": ("example.org",)}, "www.example.com is not in domains_allow"),
+    ],
+    ids=str,
+)
+def test_a_refusal_says_what_was_found_and_what_the_limit_is(limits: dict[str, Any], said: str) -> None:
+    found = refusal(limits)
+    assert found is not None
+    assert found[1] == said
 
 
 @pytest.mark.parametrize("unknown", [None, float("nan"), "", "  "])
@@ -77,13 +102,16 @@ def test_what_is_no_number_raises_with_the_column(value: Any) -> None:
 
 
 def test_without_limits_nothing_is_looked_at() -> None:
-    assert PrefilterSettings().number_columns() == ()
-    assert Prefilter.read(PrefilterSettings()).reason(URL, {}) is None
+    assert PrefilterSettings().number_columns() == {}
+    assert Prefilter.read(PrefilterSettings()).refusal(URL, {}) is None
 
 
-def test_only_columns_of_limits_that_are_set_are_read() -> None:
-    settings = PrefilterSettings(aspect_max=2, nsfw_max=0.5, nsfw_columns=("punsafe",), faces_column="faces")
-    assert settings.number_columns() == ("width", "height", "punsafe")
+def test_only_columns_of_limits_that_are_set_are_read_each_for_its_first_limit() -> None:
+    settings = PrefilterSettings(
+        min_width_px=9, aspect_max=2, nsfw_max=0.5, nsfw_columns=("punsafe",), faces_column="faces"
+    )
+    expected = {"width": "min_width_px", "height": "aspect_max", "punsafe": "nsfw_max"}
+    assert settings.number_columns() == expected
 
 
 def test_the_first_broken_limit_is_the_reason() -> None:
@@ -146,7 +174,7 @@ def test_domains_come_from_a_file_too(tmp_path: Path) -> None:
         ("*.\n", " line 1: not a domain: '*.'"),
         ("# nothing\n", ": no domain in it"),
         (b"\xff\xfe", ": a list of domains is UTF-8 text"),
-        (None, ": No such file or directory"),
+        (None, ": no such file"),
     ],
 )
 def test_a_bad_domain_file_is_one_line(content: str | bytes | None, said: str, tmp_path: Path) -> None:
@@ -155,7 +183,25 @@ def test_a_bad_domain_file_is_one_line(content: str | bytes | None, said: str, t
         path.write_bytes(content.encode() if isinstance(content, str) else content)
     with pytest.raises(InputError) as caught:
         Prefilter.read(PrefilterSettings(domains_deny=str(path)))
-    assert str(caught.value) == f"{path}{said}"
+    assert str(caught.value) == f"harvest.input.domains_deny: {path}{said}"
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (("example.com", "http://x y"), "not a domain: 'http://x y'"),
+        ("example.com", "example.com: no such file; for one domain write [example.com]"),
+        ("deny.txt", "deny.txt: no such file"),
+    ],
+)
+@pytest.mark.parametrize("setting", ["domains_allow", "domains_deny"])
+def test_a_wrong_domain_is_named_with_its_setting(
+    setting: str, given: Any, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError) as caught:
+        Prefilter.read(PrefilterSettings(**{setting: given}))
+    assert str(caught.value) == f"harvest.input.{setting}: {said}"
 
 
 def test_the_fingerprint_is_of_the_domains_and_not_of_their_file(tmp_path: Path) -> None:

@@ -81,4 +81,5 @@ def test_kept_comes_first_and_reasons_by_their_number() -> None:
 
 def test_a_sample_too_short_for_a_rate_says_so() -> None:
     short = Sampled(10, Counts(1, 1), [0], None, 5, 5)
-    assert "too few units to measure" in plan_text(short, captions=2)
+    said = "too few units to measure one; take a larger --sample or a smaller harvest.unit_rows"
+    assert said in plan_text(short, captions=2)

@@ -1,153 +1,33 @@
-"""Recipes: wrong ones are named in one line, and the fingerprint moves with results only."""
+"""Recipes: read from YAML and `--set`, and the fingerprint moves with results only."""
 
 import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import pytest
-from pydantic import Field, PositiveInt
 
 from curation.recipe import CurateRecipe
 from pipeline.recipe import (
     RecipeError,
-    Section,
     fingerprint,
     load_recipe,
-    operational,
     packaged_recipes,
     parse_recipe,
     source_revision,
     trace,
 )
 from pipeline.records import SCHEMA_VERSION
+from tests.pipeline.made_recipe import Leaf, Middle, Whole, error_of, recipe_file
 
 ROOT = Path(__file__).parents[2]
-
-
-class Leaf(Section):
-    """The innermost section."""
-
-    colour: str = "red"
-    """A result."""
-    workers: PositiveInt = operational(1)
-    """How, not what."""
-
-
-class Middle(Section):
-    """A section with sections."""
-
-    leaf: Leaf = Leaf()
-    """Nested."""
-    maybe: Leaf | None = None
-    """Optional."""
-    annotated: Annotated[Leaf, Field(description="x")] = Leaf()
-    """Annotated."""
-
-
-class Whole(Section):
-    """A recipe."""
-
-    seed: int = 0
-    """A result."""
-    share: float = 0.5
-    """A result."""
-    names: tuple[str, ...] = ()
-    """A result."""
-    middle: Middle = Middle()
-    """Nested."""
-    leaves: tuple[Leaf, ...] = ()
-    """Sections in a list."""
-    pool: Leaf = operational(Leaf())
-    """A whole section that changes no result."""
-
-
-def recipe_file(folder: Path, text: str) -> str:
-    path = folder / "mine.yaml"
-    path.write_text(text)
-    return str(path)
-
-
-def error_of(name: str, *overrides: str) -> str:
-    with pytest.raises(RecipeError) as caught:
-        load_recipe(Whole, name, overrides)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
-
-
-@pytest.mark.parametrize(
-    ("text", "key", "nearest"),
-    [
-        ("sed: 1", "sed", "seed"),
-        ("middle: {leef: {}}", "middle.leef", "leaf"),
-        ("middle: {leaf: {color: x}}", "middle.leaf.color", "colour"),
-        ("middle: {maybe: {worker: 2}}", "middle.maybe.worker", "workers"),
-        ("middle: {annotated: {worker: 2}}", "middle.annotated.worker", "workers"),
-        ("pool: {worker: 2}", "pool.worker", "workers"),
-        ("leaves: [{}, {worker: 2}]", "leaves.1.worker", "workers"),
-    ],
-)
-def test_an_unknown_key_is_named_with_its_file_and_the_nearest_key(
-    tmp_path: Path, text: str, key: str, nearest: str
-) -> None:
-    name = recipe_file(tmp_path, text)
-    assert error_of(name) == f"{name}: {key}: unknown key; did you mean {nearest}?"
-
-
-@pytest.mark.parametrize(
-    "override",
-    [
-        "gates.score_mn=1",
-        "harvest.download.web.deadlin_s=1",
-        "annotate.caption.templats=x",
-        "pack.val_shares=0",
-    ],
-)
-def test_the_curation_recipe_knows_its_keys_at_every_depth(override: str) -> None:
-    key = override.partition("=")[0]
-    with pytest.raises(RecipeError, match=f"laptop: {key}: unknown key; did you mean ") as caught:
-        load_recipe(CurateRecipe, "laptop", [override], others=frozenset({"train", "run"}))
-    nearest = str(caught.value).rpartition(" ")[2].rstrip("?")
-    last = key.rpartition(".")[2]
-    assert nearest in {"score_min", "deadline_s", "templates", "val_share"}
-    assert nearest[:5] == last[:5]
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("seed: many", "seed: Input should be a valid integer"),
-        ("middle: {leaf: {workers: 0}}", "middle.leaf.workers: Input should be greater than 0"),
-        ("middle: 3", "middle: "),
-        ("- a\n- b", "a recipe is a mapping of settings, not a list"),
-        ("just text", "a recipe is a mapping of settings, not a str"),
-        ("a: [1, 2", "not YAML: "),
-        ("a: b: c", "not YAML: "),
-        ("a: !!python/object:os.system x", "not YAML: "),
-        ("1: 2", "1: "),
-    ],
-)
-def test_a_bad_recipe_is_one_line_that_names_the_file(tmp_path: Path, text: str, words: str) -> None:
-    name = recipe_file(tmp_path, text)
-    assert error_of(name).startswith(f"{name}: {words}")
 
 
 def test_a_recipe_that_is_not_utf8_is_named(tmp_path: Path) -> None:
     path = tmp_path / "latin.yaml"
     path.write_bytes("seed: 1 # été".encode("latin-1"))
     assert error_of(str(path)).startswith(f"{path}: not YAML: ")
-
-
-def test_a_settings_own_check_speaks_without_pydantics_prefix() -> None:
-    with pytest.raises(RecipeError, match=r"^laptop: annotate: captioner `endpoint` needs models"):
-        load_recipe(
-            CurateRecipe,
-            "laptop",
-            ["annotate.caption.captioner=endpoint"],
-            others=frozenset({"train", "run"}),
-        )
 
 
 def test_an_empty_recipe_is_all_defaults(tmp_path: Path) -> None:
@@ -189,7 +69,8 @@ def test_every_packaged_recipe_loads(name: str) -> None:
         ("names=[a, b]", {"names": ("a", "b")}),
         ("middle.leaf.colour=light blue", {"middle": Middle(leaf=Leaf(colour="light blue"))}),
         ("middle.leaf.colour=a=b", {"middle": Middle(leaf=Leaf(colour="a=b"))}),
-        ("middle.leaf.colour=[unclosed", {"middle": Middle(leaf=Leaf(colour="[unclosed"))}),
+        ("middle.leaf.colour='[unclosed'", {"middle": Middle(leaf=Leaf(colour="[unclosed"))}),
+        ("middle.leaf.colour=2026-02-30", {"middle": Middle(leaf=Leaf(colour="2026-02-30"))}),
         ("middle.maybe.workers=3", {"middle": Middle(maybe=Leaf(workers=3))}),
         ("middle.maybe=null", {}),
         (" seed =7", {"seed": 7}),
@@ -208,6 +89,52 @@ def test_set_wins_over_the_file_and_a_later_one_over_an_earlier(tmp_path: Path) 
 @pytest.mark.parametrize("override", ["seed", "=7", " =7", ""])
 def test_set_without_key_or_value_is_refused(tmp_path: Path, override: str) -> None:
     assert error_of(recipe_file(tmp_path, ""), override).startswith(f"--set {override}: expected key=value")
+
+
+@pytest.mark.parametrize("value", ["{colour: [}", " [1, 2", "{a: b: c}"])
+def test_set_with_a_bracket_that_is_not_closed_is_no_text(tmp_path: Path, value: str) -> None:
+    said = error_of(recipe_file(tmp_path, ""), f"middle.leaf={value}")
+    assert said == f"--set middle.leaf={value}: not YAML; put a text in quotes"
+
+
+def test_a_key_that_stands_twice_is_named_with_file_and_line(tmp_path: Path) -> None:
+    name = recipe_file(tmp_path, "seed: 1\nshare: 0.5\nseed: 2\n")
+    assert error_of(name) == f"{name}: line 3: the key seed stands twice, first on line 1"
+
+
+def test_set_with_a_key_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    override = "middle={leaf: {colour: a, colour: b}}"
+    said = f"--set {override}: line 1: the key colour stands twice, first on line 1"
+    assert error_of(recipe_file(tmp_path, ""), override) == said
+
+
+def test_set_changes_one_of_two_sections_that_an_alias_makes_equal(tmp_path: Path) -> None:
+    text = "middle: {leaf: &leaf {colour: a}, annotated: *leaf}"
+    middle = load_recipe(Whole, recipe_file(tmp_path, text), ["middle.leaf.colour=b"]).middle
+    assert (middle.leaf.colour, middle.annotated.colour) == ("b", "a")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("flag: yes", {"flag": True}),
+        ("flags: [yes, no]", {"flags": (True, False)}),
+        ("anything: yes", {"anything": True}),
+        ("free: {a: yes, b: [no]}", {"free": {"a": True, "b": [False]}}),
+    ],
+)
+def test_true_and_false_are_what_settings_for_them_take(
+    tmp_path: Path, text: str, value: dict[str, Any]
+) -> None:
+    assert load_recipe(Whole, recipe_file(tmp_path, text)) == Whole(**value)
+
+
+def test_a_section_that_is_left_blank_is_the_default_one(tmp_path: Path) -> None:
+    name = recipe_file(tmp_path, "middle:\n  leaf:\n  annotated:\npool:\n")
+    assert load_recipe(Whole, name) == Whole()
+    assert load_recipe(Whole, recipe_file(tmp_path, "middle: {maybe:}")).middle.maybe is None
+    with pytest.raises(RecipeError, match=r": annotate\.caption: missing$"):
+        load_recipe(CurateRecipe, recipe_file(tmp_path, "annotate:"))
 
 
 def test_set_below_a_value_is_refused(tmp_path: Path) -> None:
@@ -303,8 +230,3 @@ def test_outside_a_repository_the_revision_is_unknown(
 def test_sections_are_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
         Whole().seed = 3
-
-
-def test_a_key_of_another_section_is_named_with_its_whole_path() -> None:
-    with pytest.raises(RecipeError, match=r"did you mean harvest\.download\.web\.allow_loopback\?"):
-        load_recipe(CurateRecipe, "laptop", ["allow_loopback=true"], others=frozenset({"train"}))

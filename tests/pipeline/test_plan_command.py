@@ -1,0 +1,32 @@
+"""`webperson plan`: what it prints, with the harvest of the sample left out."""
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.cli.plan import plan
+from pipeline.funnel import Counts
+from pipeline.plan import Sampled
+
+PLAN = import_module("pipeline.cli.plan")
+SAMPLED = Sampled(1000, Counts(10, 10), [1] * 10, None, 5, 5)
+
+
+def test_every_line_is_one_line_however_narrow_the_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def nothing(*_: Any) -> tuple[Any, ...]:
+        return ()
+
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setattr(PLAN, "problems", nothing)
+    monkeypatch.setattr(PLAN, "no_space", nothing)
+    monkeypatch.setattr(PLAN, "run_curation", lambda *_: (None, None))
+    monkeypatch.setattr(PLAN, "_sampled", lambda *_: SAMPLED)
+    (tmp_path / "urls.txt").write_text("http://a.example/\n")
+    plan("laptop", str(tmp_path / "urls.txt"), str(tmp_path / "out"))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == "ready: the output folder, weights, devices and names are as the recipe wants them"
+    assert lines[-4].endswith("take a larger --sample or a smaller harvest.unit_rows")
