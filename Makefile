@@ -39,6 +39,7 @@ check: setup
 proof: vllm  ## long tests and series of kills; results stand in benchmarks/
 	$(RUN) $(VENV)/bin/python -m pytest tests -m proof
 	$(RUN) $(VENV)/bin/python -m benchmarks.kills
+	$(RUN) OMP_NUM_THREADS=1 $(VENV)/bin/python -m benchmarks.audit --mllm world/tiny_mllm/a
 
 bench: vllm  ## measurements; results stand in benchmarks/
 	$(RUN) $(VENV)/bin/python -m benchmarks.chain

@@ -5,15 +5,16 @@ made pictures, which look like a game; they say nothing of photographs.
 """
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 
 from curation.gates import GateLimits, gate_outcomes
 from pipeline.cli.matching import IOU_MIN, Measured, Pair, Shown, both
-from pipeline.cli.said_words import Said
+from pipeline.cli.said_letters import as_due, letters_text
+from pipeline.cli.said_words import Said, words_text
 from pipeline.reasons import Reason
-from world.truth import Passes, TruthPerson
+from world.truth import Kind, Passes, TruthPerson
 from world.web import Entry
 
 SCORE_MIN = 0.5
@@ -130,14 +131,32 @@ def duplicates(entries: Mapping[str, Entry], measured: Iterable[Measured]) -> Du
     return Duplicates(Share(found, planted), others)
 
 
+def urls_text(entries: Iterable[Entry], reasons: Sequence[str | None]) -> str:
+    """How many URLs became what the small web knows they must; the others by kind. reasons: in order."""
+    entries = list(entries)
+    wrong = Counter(
+        f"{entry.kind} became {reason or 'kept'}"
+        for entry, reason in zip(entries, reasons, strict=True)
+        if reason not in entry.expected
+    )
+    right = f"URLs that became what they must: {len(entries) - wrong.total()} of {len(entries)}"
+    return "\n  ".join([right, *(f"{n} × {text}" for text, n in sorted(wrong.items()))])
+
+
 def truth_text(
-    shown: Sequence[Shown], limits: GateLimits, said: Mapping[str, Said], copies: Duplicates
+    shown: Sequence[Shown],
+    limits: GateLimits,
+    said: Mapping[str, Mapping[str, Said]],
+    copies: Duplicates,
+    letters: Mapping[Kind, Counter[str]] | None = None,
 ) -> str:
-    """The block of the demo: a line for each number, and what it was counted over."""
+    """The block of the demo: a line for each number, and what it was counted over.
+
+    said: by captioner. letters: the judge's, if there is one.
+    """
     once = [pair for picture in shown if picture.entry.same_as is None for pair in picture.pairs]
     recall, precision = detection(once)
     keypoints = keypoint_error(once)
-    captioned = sum(vars(said["garments"]).values())
     lines = [
         f"recall {recall} drawn persons (half visible, sides of {SIDE_MIN_PX:.0f} px and more)",
         f"precision {precision} measured persons (score from {SCORE_MIN}, overlap from {IOU_MIN})",
@@ -145,11 +164,24 @@ def truth_text(
         f" {keypoints.near} within {100 * NEAR:.0f} %",
         "gates, each by itself, beside the truth:",
         *(f"  {gate:<13}  {_gate_text(result)}" for gate, result in gates(once, limits).items()),
-        f"words in the captions of {captioned} made persons:",
-        *(f"  {name:<12}  {counts}" for name, counts in said.items()),
+        *_letters_lines(letters or {}),
+        *_words_lines(said),
         f"duplicates found: {copies.found} planted; {copies.others} others dropped",
     ]
     return "\n".join(f"  {line}" for line in lines)
+
+
+def _words_lines(said: Mapping[str, Mapping[str, Said]]) -> list[str]:
+    persons = [words["form"].persons for words in said.values()]
+    whose = f"{persons[0]} made persons" if len(persons) == 1 else "made persons, by captioner"
+    return [f"words in the captions of {whose}:", *(f"  {line}" for line in words_text(said))]
+
+
+def _letters_lines(letters: Mapping[Kind, Counter[str]]) -> list[str]:
+    if not letters:
+        return []
+    title = f"the judge's letters, by what a picture was made for; as due in {Share(*as_due(letters))}:"
+    return [title, *(f"  {line}" for line in letters_text(letters))]
 
 
 def _gate_text(result: GateTruth) -> str:

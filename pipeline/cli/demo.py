@@ -1,14 +1,18 @@
-"""`webperson demo`: the whole chain on a small web on loopback, held against the truth of made people."""
+"""`webperson demo`: the whole chain on a small web on loopback, held against the truth of made people.
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+With `--mllm` two tiny MLLMs judge and write, through real vLLM servers, beside the stand-in.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
+from pipeline.cli import tiny_mllm
 from pipeline.cli.curate import print_curation, read_list, read_recipe, run_curation
 from pipeline.cli.options import (
     TRAINING_SECTIONS,
@@ -27,12 +31,13 @@ from pipeline.recipe import load_recipe
 from pipeline.storage import publish, read_table
 
 if TYPE_CHECKING:
+    from curation.inputs import UrlList
     from curation.phases import PhaseReport
     from pipeline.cli.matching import Shown
     from training.evaluate import Evaluation
     from world.pictures import Picture
     from world.truth import TruthPerson
-    from world.web import Entry, SmallWeb
+    from world.web import Entry, RunningWeb, SmallWeb
 
 RECIPE = "laptop"
 DEADLINE_S = 3.0
@@ -49,6 +54,15 @@ OVERRIDES = [
 ]
 TRAIN_OVERRIDES: list[str] = []
 SEED = 0
+STAND_IN = "Captions are by attributes-stand-in, which measures colours."
+TINY_MLLMS = (
+    "Captions are by tiny MLLMs: instruments, trained on other people of the made world and nothing else.\n"
+    "They show that judge, captions and audit work through real vLLM; of photographs they know nothing."
+)
+TOY = (
+    "The model is a toy, begun at random; it is trained on made people only, and once more on captions of\n"
+    "others, which must end near chance."
+)
 
 
 class Size(StrEnum):
@@ -68,36 +82,49 @@ def demo(
     port: Annotated[
         int, typer.Option(min=1, max=65535, help="Port of the small web; another one makes another URL list.")
     ] = 8471,
+    mllm: Annotated[
+        bool,
+        typer.Option(
+            "--mllm",
+            help="Persons are judged and captioned by tiny MLLMs, trained on made pictures, through the real "
+            "vLLM, which `make vllm` installs. Takes 7 GB of memory.",
+        ),
+    ] = False,
     address: Address = None,
 ) -> None:
     """URLs to retrieval numbers, on a small web served on loopback: CPU only, no network."""
     require_curation("demo")
-    from world.web import serve
-
+    if mllm:
+        tiny_mllm.require_vllm("demo --mllm")
     console, out = Console(), output_folder(out)
     with show_progress(console) as progress:
         pictures, truth = made_pictures(size, out / "world", progress)
         web = small_web(pictures)
-        try:
-            running = serve(web, port)
-        except OSError as error:
-            raise UsageError(f"--port {port}: {error.strerror}; take another one") from None
-        with running as site:
+        with serve_at(web, port) as site:
             entries = dict(zip(site.urls, web.entries, strict=True))
             urls = out / "urls.txt"
             publish(urls, "".join(f"{url}\n" for url in entries).encode())
-            phases = frozenset(str(phase) for phase in Phase)
             recipe = read_recipe(RECIPE, OVERRIDES)
-            reports = run_curation(recipe, read_list(recipe, str(urls), out), out, phases, address, progress)
-        shown, block = _against_truth(entries, [picture.name for picture in pictures], truth, reports)
+            url_list = read_list(recipe, str(urls), out)
+            phases = frozenset(str(phase) for phase in Phase if not (mllm and phase == Phase.PACK))
+            reports = run_curation(recipe, url_list, out, phases, address, progress)
+        annotated = [reports[2]]
+        if mllm:
+            reports = _by_tiny_mllms(url_list, out, address, progress)
+            annotated.append(reports[2])
+        made = [picture.name for picture in pictures]
+        shown, block = _against_truth(entries, made, truth, reports, annotated)
+        print_curation(reports, console)
+        console.print(block, highlight=False, soft_wrap=True)
         runs = _labelled(shown, out)
         found = train_together(RECIPE, TRAIN_OVERRIDES, runs, progress)
     if found is None:
         raise typer.Exit(1)
-    print_curation(reports, console)
-    console.print(block, highlight=False, soft_wrap=True)
     _print_retrieval(found, console)
-    for name, path in (("checkpoint", runs["train"][1]), ("report", write_report(out))):
+    for text in (TINY_MLLMS if mllm else STAND_IN, TOY):
+        console.print(text, highlight=False, soft_wrap=True)
+    beside = annotated[0].folder.path.name if mllm else None
+    for name, path in (("checkpoint", runs["train"][1]), ("report", write_report(out, beside=beside))):
         console.print(f"{name}: {path}", highlight=False, soft_wrap=True)
 
 
@@ -142,16 +169,48 @@ def small_web(pictures: Iterable["Picture"]) -> "SmallWeb":
     return build_web([*photographs(SEED), *pictures], SEED, silence_s=10 * DEADLINE_S)
 
 
+@contextmanager
+def serve_at(web: "SmallWeb", port: int) -> Iterator["RunningWeb"]:
+    """The small web, served while the context is open. Raises UsageError if the port is taken."""
+    from world.web import serve
+
+    with ExitStack() as stack:
+        try:
+            site = stack.enter_context(serve(web, port))
+        except OSError as error:
+            raise UsageError(f"--port {port}: {error.strerror}; take another one") from None
+        yield site
+
+
+def _by_tiny_mllms(
+    urls: "UrlList", out: Path, address: str | None, progress: ShowProgress
+) -> list["PhaseReport"]:
+    """The same harvest, judged and captioned by the tiny MLLMs, and packed."""
+
+    def show(name: str, done: int, total: int, counts: Mapping[str, Any] | None = None, /) -> None:
+        # The stand-in's phases were shown by their bare names.
+        progress(f"{name} (MLLM)", done, total, counts)
+
+    with tiny_mllm.served(out, ready=lambda answering, of: progress("servers", answering, of)) as models:
+        recipe = read_recipe(RECIPE, [*OVERRIDES, *tiny_mllm.overrides(models)])
+        return run_curation(recipe, urls, out, frozenset({Phase.ANNOTATE, Phase.PACK}), address, show)
+
+
 def _against_truth(
     entries: Mapping[str, "Entry"],
     made: Sequence[str],
     truth: Sequence["TruthPerson"],
     reports: Sequence["PhaseReport"],
+    annotated: Sequence["PhaseReport"],
 ) -> tuple[list["Shown"], str]:
-    """Who is who, and the block of text that holds the run against the truth."""
+    """Who is who, and the block of text that holds the run against the truth.
+
+    annotated: the annotate phases whose captions are told, the run's own and others of the same harvest.
+    """
     from curation.recipe import CurateRecipe
-    from pipeline.cli.against_truth import duplicates, truth_text
-    from pipeline.cli.matching import match_web, read_captions, read_measured
+    from pipeline.cli.against_truth import duplicates, truth_text, urls_text
+    from pipeline.cli.matching import match_web, parts, read_captions, read_measured, read_verdicts
+    from pipeline.cli.said_letters import letters
     from pipeline.cli.said_words import words
     from pipeline.templates import load_library
 
@@ -159,25 +218,18 @@ def _against_truth(
     harvest, decisions, annotate, _ = reports
     measured = read_measured(harvest, decisions)
     shown = match_web(entries, made, truth, measured)
-    templates = load_library(recipe.annotate.caption.templates).templates
-    said = words(shown, read_captions(annotate), templates)
-    text = truth_text(shown, recipe.gates, said, duplicates(entries, measured))
+    libraries = (recipe.annotate.caption.templates, tiny_mllm.TEMPLATES)
+    templates = [template for name in libraries for template in load_library(name).templates]
+    said = {
+        model: words(shown, captions, templates)
+        for phase in annotated
+        for model, captions in read_captions(phase).items()
+    }
+    judged = letters(shown, read_verdicts(annotate))
+    text = truth_text(shown, recipe.gates, said, duplicates(entries, measured), judged)
     title = f"Against the truth of {len(made)} made pictures, which look like a game and are no photographs:"
-    return shown, "\n".join([_urls_text(entries, harvest), title, text])
-
-
-def _urls_text(entries: Mapping[str, "Entry"], harvest: "PhaseReport") -> str:
-    """How many URLs became what the small web knows they must become; the others by name."""
-    from pipeline.cli.matching import parts
-
     reasons = [reason for part in parts(harvest, "urls") for reason in read_table(part)["reason"].to_pylist()]
-    wrong = Counter(
-        f"{entry.kind} became {reason or 'kept'}"
-        for entry, reason in zip(entries.values(), reasons, strict=True)
-        if reason not in entry.expected
-    )
-    right = f"URLs that became what they must: {len(entries) - wrong.total()} of {len(entries)}"
-    return "\n  ".join([right, *(f"{n} × {text}" for text, n in sorted(wrong.items()))])
+    return shown, "\n".join([urls_text(entries.values(), reasons), title, text])
 
 
 def _labelled(shown: Iterable["Shown"], out: Path) -> dict[str, tuple[Path, Path]]:
@@ -196,9 +248,3 @@ def _labelled(shown: Iterable["Shown"], out: Path) -> dict[str, tuple[Path, Path
 def _print_retrieval(found: Mapping[str, "Evaluation"], console: Console) -> None:
     rows = dict(zip(("model", "with permuted captions"), found.values(), strict=True))
     print_evaluation(rows, "Retrieval of made people who were never trained on, not a benchmark", console)
-    console.print(
-        "Captions are by attributes-stand-in, which measures colours; the model is a toy, begun at random;\n"
-        "it is trained on made people only, and once more on captions of others, which must end near chance.",
-        highlight=False,
-        soft_wrap=True,
-    )

@@ -1,9 +1,9 @@
 """Who of the made world is who in a run: measured persons matched to those that were drawn."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline.records import PersonKey
 from pipeline.storage import Place, read_table
@@ -132,18 +132,35 @@ def read_measured(harvest: "PhaseReport", decisions: "PhaseReport") -> list[Meas
     ]
 
 
-def read_captions(annotate: "PhaseReport") -> dict[str, list[tuple[str, str]]]:
-    """The valid captions of every kept person, by its key: text and template id."""
+def read_captions(annotate: "PhaseReport") -> dict[str, dict[str, list[tuple[str, str]]]]:
+    """The valid captions, by model and then by their person's key: text and template id."""
+    captions: dict[str, dict[str, list[tuple[str, str]]]] = {}
+    for row in _pairs(annotate, "captions"):
+        for caption in row["captions"]:
+            if caption["reason"] is None:
+                by_person = captions.setdefault(caption["model_id"], {})
+                by_person.setdefault(_key(row), []).append((caption["text"], caption["template_id"]))
+    return dict(sorted(captions.items()))
+
+
+def read_verdicts(annotate: "PhaseReport") -> dict[str, str]:
+    """The judge's letter for every person who was judged, by its key."""
     return {
-        _key(row): [(c["text"], c["template_id"]) for c in row["captions"] if c["text"] is not None]
-        for part in parts(annotate, "pairs")
-        for row in read_table(part, columns=["unit", "row", "person", "captions"]).to_pylist()
+        _key(row): row["verdict"]["letter"]
+        for row in _pairs(annotate, "verdict")
+        if row["verdict"] is not None
     }
 
 
 def parts(report: "PhaseReport", table: str) -> list[Place]:
     """The files of one of a phase's tables, in the order of its units."""
     return [part for unit in range(report.units) for part in report.folder.parts(table, unit)]
+
+
+def _pairs(annotate: "PhaseReport", column: str) -> Iterator[dict[str, Any]]:
+    """The rows of `pairs`: keys and one more column."""
+    for part in parts(annotate, "pairs"):
+        yield from read_table(part, columns=["unit", "row", "person", column]).to_pylist()
 
 
 def _key(row: Mapping[str, int]) -> str:

@@ -1,6 +1,7 @@
 """The chain against the truth: every number worked out by hand from small tables."""
 
 import math
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -14,12 +15,13 @@ from pipeline.cli.against_truth import (
     gates,
     keypoint_error,
     truth_text,
+    urls_text,
 )
 from pipeline.cli.matching import Pair, Shown
 from pipeline.cli.said_words import Said
 from pipeline.reasons import Reason
 from tests.pipeline.made_people import EVERYWHERE, drawn, measured
-from world.truth import Passes
+from world.truth import Kind, Passes
 from world.web import Entry
 
 LIMITS = GateLimits()
@@ -123,6 +125,16 @@ def test_the_limits_of_the_run_decide() -> None:
     assert gates(pairs, GateLimits(score_min=0.7))[Reason.LOW_SCORE].agree == Share(1, 1)
 
 
+SAID = {
+    "stand-in": {
+        "form": Said(6, 0, 0),
+        "upper colour": Said(3, 2, 1),
+        "lower colour": Said(2, 2, 2),
+        "garments": Said(0, 0, 6),
+    }
+}
+
+
 def page(address: str, same_as: str | None = None) -> Entry:
     return Entry("picture", address, (None,), True, same_as, "a")
 
@@ -155,6 +167,15 @@ def test_addresses_that_brought_nobody_have_no_duplicates() -> None:
     assert duplicates(entries, []) == Duplicates(Share(0, 0), others=0)
 
 
+def test_urls_that_became_something_else_are_told_by_kind() -> None:
+    entries = [page("u1"), page("u2"), Entry("http_404", "u3", (Reason.HTTP_CLIENT_ERROR,))]
+    assert urls_text(entries, [None, Reason.NO_PERSON, None]).split("\n") == [
+        "URLs that became what they must: 1 of 3",
+        "  1 × http_404 became kept",
+        "  1 × picture became no_person",
+    ]
+
+
 def test_a_share_without_anything_to_count_is_no_number() -> None:
     assert str(Share(1, 8)) == "12.5 % of 8"
     assert str(Share(0, 0)) == "none to count"
@@ -166,8 +187,7 @@ def test_the_text_has_every_number_and_counts_no_copy_twice() -> None:
         Shown(page("u1"), [Pair(told, measured()), Pair(None, measured()), Pair(drawn(), None)]),
         Shown(page("u2", same_as="u1"), [Pair(drawn(), None)]),
     ]
-    said = {"upper colour": Said(3, 2, 1), "lower colour": Said(2, 2, 2), "garments": Said(0, 0, 6)}
-    text = truth_text(shown, LIMITS, said, Duplicates(Share(4, 5), 1))
+    text = truth_text(shown, LIMITS, SAID, Duplicates(Share(4, 5), 1))
     for line in (
         "recall 50.0 % of 2 drawn persons",
         "precision 50.0 % of 2 measured persons",
@@ -180,3 +200,18 @@ def test_the_text_has_every_number_and_counts_no_copy_twice() -> None:
         "duplicates found: 80.0 % of 5 planted; 1 others dropped",
     ):
         assert line in text
+
+
+def test_several_captioners_are_told_one_below_the_other() -> None:
+    text = truth_text([], LIMITS, SAID | {"tiny": SAID["stand-in"]}, Duplicates(Share(0, 0), 0))
+    assert "words in the captions of made persons, by captioner:\n" in text
+    assert "upper colour  stand-in  right 3, wrong 2, unsaid 1\n" in text
+    assert "              tiny      right 3, wrong 2, unsaid 1\n" in text
+
+
+def test_a_judge_has_its_letters_told_and_without_one_nothing_is_said_of_letters() -> None:
+    letters = {Kind.CURATED: Counter("AAB"), Kind.DARK: Counter("F")}
+    text = truth_text([], LIMITS, SAID, Duplicates(Share(0, 0), 0), letters)
+    assert "letters, by what a picture was made for; as due in 75.0 % of 4:\n" in text
+    assert "curated        due A     A 2, B 1\n" in text
+    assert "letters" not in truth_text([], LIMITS, SAID, Duplicates(Share(0, 0), 0))

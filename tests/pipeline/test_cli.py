@@ -76,7 +76,7 @@ def test_a_recipe_that_does_not_exist_is_named(webperson: Command, urls: str) ->
             "annotate: {caption: {captioner: endpoint, templates: starter}}\ngates: {head_mn: 1}",
             "gates.head_mn: unknown key; did you mean head_min?",
         ),
-        ("gates: {}", "annotate: Field required"),
+        ("gates: {}", "annotate: missing"),
     ],
 )
 def test_a_bad_recipe_is_named_with_its_key(
@@ -93,7 +93,7 @@ def test_a_bad_recipe_is_named_with_its_key(
     [
         ("gates.score_mn=0.9", "laptop: gates.score_mn: unknown key; did you mean score_min?"),
         ("gate.score_min=0.9", "laptop: gate: unknown key; did you mean gates?"),
-        ("gates.score_min=high", "laptop: gates.score_min: Input should be a valid number"),
+        ("gates.score_min=high", "laptop: gates.score_min: expected a number"),
         ("gates.score_min", "--set gates.score_min: expected key=value"),
         ("gates.score_min=0.1", "laptop: gates.score_min is looser than harvest.persons.measure_floor"),
     ],
@@ -141,6 +141,19 @@ def test_a_missing_package_is_named_with_the_extra_that_brings_it(
     ended = webperson(*arguments)
     message = f"error: {arguments[0]} needs the package {module}: pip install 'webperson[curate]'"
     assert (ended.code, line(ended)) == (2, message)
+
+
+def test_the_demo_with_mllms_names_what_brings_vllm(
+    webperson: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *a: None if name == "vllm" else find(name, *a)
+    )
+    ended = webperson("demo", "--mllm")
+    message = "error: demo --mllm needs the package vllm, which `make vllm` installs for CPUs"
+    assert (ended.code, line(ended)) == (2, message)
+    assert not Path("out").exists()
 
 
 @pytest.mark.parametrize(

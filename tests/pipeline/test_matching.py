@@ -15,10 +15,11 @@ from pipeline.cli.matching import (
     match_web,
     read_captions,
     read_measured,
+    read_verdicts,
 )
 from pipeline.funnel import Counts, Line
 from pipeline.reasons import Reason, Status
-from pipeline.records import Caption, DecisionRow, PairRow, PersonRow, to_table
+from pipeline.records import Caption, DecisionRow, PairRow, PersonRow, Verdict, to_table
 from pipeline.storage import publish_table
 from pipeline.units import PhaseFolder, Unit
 from tests.pipeline.made_people import drawn, measured
@@ -136,12 +137,27 @@ def test_measured_persons_are_read_with_their_decisions(tmp_path: Path) -> None:
     assert list(first.keypoints) == list(range(51))
 
 
-def test_captions_are_read_by_person_without_those_that_failed(tmp_path: Path) -> None:
-    ids: dict[str, Any] = {"model_id": "m", "prompt_id": "p", "seed": 0}
+def test_captions_are_read_by_model_and_person_without_those_that_do_not_count(tmp_path: Path) -> None:
+    ids: dict[str, Any] = {"prompt_id": "p", "seed": 0}
     captions = [
-        Caption(slot=0, text=None, reason=Reason.CAPTION_EMPTY, template_id="t0", **ids),
-        Caption(slot=1, text="A person.", template_id="t1", **ids),
+        Caption(slot=0, text=None, reason=Reason.CAPTION_EMPTY, template_id="t0", model_id="b", **ids),
+        Caption(slot=1, text="A person.", template_id="t1", model_id="b", **ids),
+        Caption(slot=2, text="Sorry.", reason=Reason.CAPTION_REFUSED, template_id="t2", model_id="a", **ids),
+        Caption(slot=3, text="Somebody.", template_id="t3", model_id="a", **ids),
     ]
     pair = PairRow(unit=4, row=3, person=1, status=Status.KEPT, captions=captions)
     report = Tables(tmp_path).report("annotate", {0: {"pairs": to_table(PairRow, [pair])}})
-    assert read_captions(report) == {"000004-00003-01": [("A person.", "t1")]}
+    found = read_captions(report)
+    assert found == {
+        "a": {"000004-00003-01": [("Somebody.", "t3")]},
+        "b": {"000004-00003-01": [("A person.", "t1")]},
+    }
+    assert list(found) == ["a", "b"]
+
+
+def test_verdicts_are_read_of_those_who_were_judged(tmp_path: Path) -> None:
+    verdict = Verdict(letter="F", scores=[0.0] * 10, model_id="m", prompt_id="p")
+    judged = PairRow(unit=4, row=3, person=1, status=Status.REJECTED, captions=[], verdict=verdict)
+    pairs = [judged, PairRow(unit=4, row=3, person=2, status=Status.KEPT, captions=[])]
+    report = Tables(tmp_path).report("annotate", {0: {"pairs": to_table(PairRow, pairs)}})
+    assert read_verdicts(report) == {"000004-00003-01": "F"}
