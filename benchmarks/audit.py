@@ -1,6 +1,7 @@
 """How well the audit finds planted errors of captions on the made world.
 
     OMP_NUM_THREADS=1 python -m benchmarks.audit
+    OMP_NUM_THREADS=1 python -m benchmarks.audit --mllm world/tiny_mllm/a   # needs `make vllm`
 
 Persons are drawn and cut out by the truth's boxes, and their clothing is measured with the truth's keypoints
 (a detector's are worse). Of each person there are true captions, captions with planted errors (each claim by
@@ -8,9 +9,13 @@ a chance), and captions of another person. A contradiction is right where a colo
 planted error. Every pair of colours is tried by itself too: "a red t-shirt" at persons who wear each colour.
 The world looks like a game, with plain colours in daylight: in photographs the audit finds less and is wrong
 more often. Its rules were made while looking at persons of another seed.
-The result is written to benchmarks/results/audit.json.
+
+With --mllm a tiny MLLM, served by the real vLLM, writes captions of further persons from their crops, and
+what it tells wrongly is found or not; without, what was published of that stays. The result is written to
+benchmarks/results/audit.json.
 """
 
+import argparse
 import io
 import json
 import os
@@ -25,32 +30,36 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from benchmarks.tiny_mllm.told import tell
 from curation.audit import AuditSettings, audit, compare, measure_garments
 from curation.claim_words import ClaimWords, load_claim_words
 from curation.claims import Claims, read_claims
 from curation.colours import load_colour_terms
-from curation.crops import crop_person
+from curation.crops import crop_person, encode_jpeg
 from pipeline.plan import share
 from pipeline.records import CaptionAudit, GarmentColours
 from pipeline.storage import publish_json
 from pipeline.templates import load_library
 from world.captions import write_caption
-from world.people import CLOTH, Identity, draw_identities
+from world.people import CLOTH, Identity, Look, draw_identities
 from world.plans import plan_picture
 from world.takes import take
 from world.truth import Kind, Lie, TruthCaption
 
 RESULT = Path(__file__).parent / "results" / "audit.json"
 PEOPLE, CAPTIONS, SEED, LIE_RATE = 150, 6, 34, 0.3
-MANY = 10**9
+MLLM_PEOPLE, MLLM_CAPTIONS, MLLM_SEED = 500, 2, 35
+MLLM = "captions_of_a_tiny_mllm"
+MANY, JPEG_QUALITY = 10**9, 95
 SETTINGS = AuditSettings()
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A drawn person: what is measured of the clothing, and captions that are true and that lie."""
+    """A drawn person: the crop, what is measured of the clothing, captions that are true and that lie."""
 
     identity: Identity
+    jpeg: bytes
     colours: GarmentColours
     true: Sequence[TruthCaption]
     lying: Sequence[TruthCaption]
@@ -58,12 +67,13 @@ class Shown:
 
 def main() -> None:
     """Draw, audit, print and publish the numbers."""
-    words = load_claim_words()
-    shown = list(_draw())
-    true = [_audited(caption, each, words) for each in shown for caption in each.true]
-    lying = [(caption, each) for each in shown for caption in each.lying]
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.audit")
+    parser.add_argument("--mllm", type=Path, help="a folder with a tiny MLLM, to audit its captions too")
+    weights, words = parser.parse_args().mllm, load_claim_words()
+    shown = list(_draw(PEOPLE, CAPTIONS, SEED))
+    true = [_audited(caption.text, each, words) for each in shown for caption in each.true]
     swapped = [
-        _audited(caption, other, words)
+        _audited(caption.text, other, words)
         for each, other in zip(shown, shown[1:] + shown[:1], strict=True)
         for caption in each.true
     ]
@@ -76,7 +86,10 @@ def main() -> None:
         "true_captions_contradicted": _share(_contradicted(true), len(true)),
         "captions_of_another_person_contradicted": _share(_contradicted(swapped), len(swapped)),
         "regions_of_true_captions_checked": _share(sum(each.checked for each in true), 2 * len(true)),
-        "planted_wrong_colours": _planted(lying, words),
+        "planted_wrong_colours": _wrong_colours(
+            [(caption.text, each) for each in shown for caption in each.lying], words
+        ),
+        MLLM: _told_by(weights, words) if weights else _published().get(MLLM),
         "siblings": _siblings(shown, words),
         "colour_pairs": _pairs(shown, words),
         "microseconds": _speed(shown, words),
@@ -85,10 +98,16 @@ def main() -> None:
     print(json.dumps(result, indent=2))
 
 
-def _draw() -> Iterable[Shown]:
+def _published() -> dict[str, Any]:
+    """What the last run left."""
+    found: dict[str, Any] = json.loads(RESULT.read_text()) if RESULT.is_file() else {}
+    return found
+
+
+def _draw(people: int, captions_each: int, seed: int) -> Iterable[Shown]:
     library, terms = load_library("world"), load_colour_terms()
-    for person in draw_identities(PEOPLE, SEED):
-        plan = plan_picture(Kind.CURATED, person.number, [person], SEED)
+    for person in draw_identities(people, seed):
+        plan = plan_picture(Kind.CURATED, person.number, [person], seed)
         made = take(plan)
         truth = made.persons[0]
         picture = np.asarray(Image.open(io.BytesIO(made.jpeg)).convert("RGB"))
@@ -99,54 +118,74 @@ def _draw() -> Iterable[Shown]:
         captions = [
             [
                 write_caption(
-                    truth.picture, 0, slot, person.look, truth.pose, truth.view, library, SEED, rate
+                    truth.picture, 0, slot, person.look, truth.pose, truth.view, library, seed, rate
                 )
-                for slot in range(CAPTIONS)
+                for slot in range(captions_each)
             ]
             for rate in (0.0, LIE_RATE)
         ]
         colours = measure_garments(crop, keypoints, terms, SETTINGS.keypoint_min)
-        yield Shown(person, colours, captions[0], captions[1])
+        yield Shown(person, encode_jpeg(crop, JPEG_QUALITY), colours, captions[0], captions[1])
 
 
-def _audited(caption: TruthCaption, shown: Shown, words: ClaimWords) -> CaptionAudit:
-    return audit(read_claims(caption.text, words), shown.colours, SETTINGS)
+def _audited(text: str, shown: Shown, words: ClaimWords) -> CaptionAudit:
+    return audit(read_claims(text, words), shown.colours, SETTINGS)
 
 
-def _planted(lying: Sequence[tuple[TruthCaption, Shown]], words: ClaimWords) -> dict[str, Any]:
-    """Contradicted regions of captions with planted errors, and which of the planted ones are found."""
-    right = found = 0
-    planted: Counter[str] = Counter()
-    caught: Counter[str] = Counter()
-    for caption, shown in lying:
-        contradicted = {line.split(":")[0] for line in _audited(caption, shown, words).contradictions}
-        wrong = _wrong_regions(caption, shown, words)
-        right += len(contradicted & wrong.keys())
-        found += len(contradicted)
-        planted.update(wrong.values())
-        caught.update(sort for region, sort in wrong.items() if region in contradicted)
+def _told_by(weights: Path, words: ClaimWords) -> dict[str, Any]:
+    """A tiny MLLM's captions of persons of its own, and what of its own wrong colours is contradicted."""
+    forms = {template.id: template.text for template in load_library("world").templates}
+    asked = [
+        (each, forms[caption.template_id])
+        for each in _draw(MLLM_PEOPLE, MLLM_CAPTIONS, MLLM_SEED)
+        for caption in each.true
+    ]
+    texts = tell(weights, [(each.jpeg, form) for each, form in asked])
+    told = [(text, each) for text, (each, _) in zip(texts, asked, strict=True)]
+    wrong = sum(bool(_wrong_regions(text, each.identity.look, words)) for text, each in told)
+    audits = [_audited(text, each, words) for text, each in told]
     return {
-        "precision": _share(right, found),
-        "recall": _share(caught.total(), planted.total()),
-        "recall_by_sort": {sort: _share(caught[sort], planted[sort]) for sort in sorted(planted)},
+        "model": str(weights),
+        "persons": MLLM_PEOPLE,
+        "captions_with_a_wrong_colour": _share(wrong, len(told)),
+        "captions_contradicted": _share(_contradicted(audits), len(told)),
+        "wrong_colours": _wrong_colours(told, words),
     }
 
 
-def _wrong_regions(caption: TruthCaption, shown: Shown, words: ClaimWords) -> dict[str, str]:
-    """Regions of which a planted colour is said, and how hard that is to see."""
-    claims, look = read_claims(caption.text, words), shown.identity.look
+def _wrong_colours(told: Sequence[tuple[str, Shown]], words: ClaimWords) -> dict[str, Any]:
+    """Contradicted regions of captions, and which of those with a wrong colour are among them."""
+    right = found = 0
+    wrongly: Counter[str] = Counter()
+    caught: Counter[str] = Counter()
+    for text, shown in told:
+        contradicted = {line.split(":")[0] for line in _audited(text, shown, words).contradictions}
+        wrong = _wrong_regions(text, shown.identity.look, words)
+        right += len(contradicted & wrong.keys())
+        found += len(contradicted)
+        wrongly.update(wrong.values())
+        caught.update(sort for region, sort in wrong.items() if region in contradicted)
+    return {
+        "precision": _share(right, found),
+        "recall": _share(caught.total(), wrongly.total()),
+        "recall_by_sort": {sort: _share(caught[sort], wrongly[sort]) for sort in sorted(wrongly)},
+    }
+
+
+def _wrong_regions(text: str, look: Look, words: ClaimWords) -> dict[str, str]:
+    """Regions of which a colour is said that they do not have, and how hard that is to see."""
+    claims = read_claims(text, words)
     regions = {
         "upper": (claims.colours("upper", "long"), {look.upper_colour, look.pattern_colour or ""}),
         "lower": (claims.colours("lower"), {look.lower_colour}),
     }
-    lies = {caption.text[w.start : w.end].lower() for w in caption.words if w.lie == Lie.COLOUR}
     wrong = {}
     for region, (said, true) in regions.items():
-        planted = [colour for colour in said if colour.word in lies - true]
-        if planted and len(said) > 1:
+        untrue = [colour for colour in said if colour.word not in true]
+        if untrue and len(said) > 1:
             wrong[region] = "one of two colours"
-        elif planted:
-            wrong[region] = "confusable" if true.intersection(planted[0].terms) else "told apart"
+        elif untrue:
+            wrong[region] = "confusable" if true.intersection(untrue[0].terms) else "told apart"
     return wrong
 
 

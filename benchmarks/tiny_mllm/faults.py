@@ -33,7 +33,8 @@ def crowd(picture: Image.Image, other: Image.Image, rng: Rng) -> Image.Image:
     """Two people side by side, both as prominent."""
     width, height = picture.size
     inset = int(rng.uniform(0.18, 0.28) * width)
-    halves = [side.crop((inset, 0, width - inset, height)) for side in (picture, other)]
+    sides = (picture, other.resize(picture.size))
+    halves = [side.crop((inset, 0, width - inset, height)) for side in sides]
     return _beside(halves)
 
 
@@ -66,6 +67,7 @@ def unclear(picture: Image.Image, _other: Image.Image, rng: Rng) -> Image.Image:
 def overlaid(picture: Image.Image, other: Image.Image, rng: Rng) -> Image.Image:
     """Lines of writing across the person, or four pictures in one."""
     if rng.random() < 0.4:
+        other = other.resize(picture.size)
         rows = [_beside([picture, other]), _beside([other, picture])]
         joined = Image.new("RGB", (rows[0].width, 2 * rows[0].height))
         for number, row in enumerate(rows):

@@ -1,16 +1,18 @@
 """The tiny Qwen2.5-VL, its vocabulary and chat, and the folder that vLLM serves."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import PreTrainedTokenizerFast, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+from transformers import AutoModelForImageTextToText, PreTrainedTokenizerFast, Qwen2_5_VLConfig
 
-from benchmarks.tiny_mllm.data import HEIGHT_PX, IMAGE_TOKENS, WIDTH_PX
+from benchmarks.tiny_mllm.data import MAX_PIXELS, MIN_PIXELS
+from curation.canary import Canary, canary_question
 from pipeline.templates import load_library
 
 HOME = Path("world/tiny_mllm")
@@ -30,17 +32,34 @@ CHAT = (
 )
 
 
-def build(tokenizer: Any, seed: int) -> Any:
+@dataclass(frozen=True)
+class Size:
+    """How large a model is."""
+
+    width: int
+    """Of the text model; its attention has heads of 64, for vLLM on CPUs takes these, and none of 16."""
+    layers: int
+    eye_width: int
+    eye_layers: int = 4
+
+
+SIZES: Mapping[str, Size] = {
+    "a": Size(width=192, layers=4, eye_width=128),
+    "b": Size(width=256, layers=3, eye_width=128),
+}
+"""By the model's name."""
+
+
+def build(tokenizer: Any, size: Size, seed: int) -> Any:
     """A model with random weights for a vocabulary, float32."""
     ids = {name: tokenizer.convert_tokens_to_ids(name) for name in SPECIAL}
     text = {
         "vocab_size": len(tokenizer),
-        "hidden_size": 192,
-        "intermediate_size": 512,
-        "num_hidden_layers": 4,
-        # vLLM's attention on CPUs takes heads of 64, and none of 16.
-        "num_attention_heads": 3,
-        "num_key_value_heads": 3,
+        "hidden_size": size.width,
+        "intermediate_size": size.width * 8 // 3,
+        "num_hidden_layers": size.layers,
+        "num_attention_heads": size.width // 64,
+        "num_key_value_heads": size.width // 64,
         "max_position_embeddings": 4096,
         "rope_scaling": {"type": "mrope", "rope_type": "default", "mrope_section": [8, 12, 12]},
         "tie_word_embeddings": True,
@@ -49,12 +68,12 @@ def build(tokenizer: Any, seed: int) -> Any:
         "pad_token_id": ids["<|endoftext|>"],
     }
     vision = {
-        "depth": 4,
-        "hidden_size": 128,
-        "intermediate_size": 384,
-        "num_heads": 4,
-        "out_hidden_size": 192,
-        "fullatt_block_indexes": [0, 1, 2, 3],
+        "depth": size.eye_layers,
+        "hidden_size": size.eye_width,
+        "intermediate_size": 3 * size.eye_width,
+        "num_heads": size.eye_width // 32,
+        "out_hidden_size": size.width,
+        "fullatt_block_indexes": list(range(size.eye_layers)),
     }
     config = Qwen2_5_VLConfig(
         text_config=text,
@@ -66,7 +85,8 @@ def build(tokenizer: Any, seed: int) -> Any:
         tie_word_embeddings=True,
     )
     torch.manual_seed(seed)
-    return Qwen2_5_VLForConditionalGeneration(config)
+    # The plain attention: in rows as short as ours it is the faster one.
+    return AutoModelForImageTextToText.from_config(config, attn_implementation="eager")
 
 
 def train_tokenizer(captions: Iterable[str]) -> Any:
@@ -75,14 +95,15 @@ def train_tokenizer(captions: Iterable[str]) -> Any:
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
     forms = [template.text for name in ("world", "starter") for template in load_library(name).templates]
-    prompts = [prompt[part] for prompt in map(read_prompt, ("caption", "judge")) for part in prompt]
+    prompts = [read_prompt("caption"), read_prompt("judge"), canary_prompt()]
+    asked_texts = [text for prompt in prompts for text in prompt.values()]
     trainer = trainers.BpeTrainer(
         vocab_size=VOCABULARY,
         special_tokens=SPECIAL,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    bpe.train_from_iterator([*captions, *(40 * [*forms, *prompts])], trainer)
+    bpe.train_from_iterator([*captions, *(40 * [*forms, *asked_texts])], trainer)
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=bpe,
         eos_token="<|im_end|>",  # noqa: S106 - no password
@@ -93,19 +114,25 @@ def train_tokenizer(captions: Iterable[str]) -> Any:
     return tokenizer
 
 
+def canary_prompt() -> dict[str, str]:
+    """What curation/canary.py asks of squares of one colour."""
+    question = canary_question(Canary())
+    return {"system": question.system, "user": question.text}
+
+
 def read_prompt(name: str) -> dict[str, str]:
     """The instrument's own prompt `caption` or `judge`: system and user."""
     prompt: dict[str, str] = yaml.safe_load((HOME / f"{name}.yaml").read_text())
     return prompt
 
 
-def asked(tokenizer: Any, prompt: dict[str, str], template: str = "") -> list[int]:
+def asked(tokenizer: Any, prompt: Mapping[str, str], image_tokens: int, template: str = "") -> list[int]:
     """Token ids of a conversation up to the answer, the picture's tokens in full."""
     user = [{"type": "image"}, {"type": "text", "text": prompt["user"].replace("{template}", template)}]
     talk = [{"role": "system", "content": prompt["system"]}, {"role": "user", "content": user}]
     text = tokenizer.apply_chat_template(talk, tokenize=False, add_generation_prompt=True)
     ids: list[int] = tokenizer.encode(
-        text.replace("<|image_pad|>", "<|image_pad|>" * IMAGE_TOKENS), add_special_tokens=False
+        text.replace("<|image_pad|>", "<|image_pad|>" * image_tokens), add_special_tokens=False
     )
     return ids
 
@@ -115,8 +142,7 @@ def save(model: Any, tokenizer: Any, folder: Path) -> None:
     tokenizer.save_pretrained(folder)
     model.to(torch.bfloat16).save_pretrained(folder)
     processor = {"processor_class": "Qwen2_5_VLProcessor"}
-    # A little above the size itself: rounding must not take a row of patches away.
-    pixels = {"min_pixels": 3136, "max_pixels": WIDTH_PX * HEIGHT_PX + 100}
+    pixels = {"min_pixels": MIN_PIXELS, "max_pixels": MAX_PIXELS}
     pictures = {"image_processor_type": "Qwen2VLImageProcessor", **pixels}
     (folder / "processor_config.json").write_text(json.dumps(processor))
     (folder / "preprocessor_config.json").write_text(json.dumps(processor | pictures))

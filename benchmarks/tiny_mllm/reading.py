@@ -5,6 +5,7 @@ from math import sqrt
 
 from benchmarks.tiny_mllm.data import Captions, Person
 from pipeline.templates import make_template
+from world.people import CLOTH
 from world.words import phrases
 
 FORM = make_template("Clad in [colored top], [colored bottom] and [colored shoes], the [person] is [action].")
@@ -21,17 +22,26 @@ def right(people: Sequence[Person], captions: Sequence[str]) -> Mapping[str, str
 
 
 def _told(person: Person, caption: str) -> Mapping[str, bool]:
-    """The form's places, read from a caption; a caption out of form is wrong everywhere."""
+    """The form's places, read from a caption; a caption out of form is wrong everywhere.
+
+    The two colours of a pattern cover as much each, so no order is wrong. `upper_colour`: the one named first
+    is a colour of the garment. `upper_colours`: all of its colours are named and no other.
+    """
     top, bottom, shoes = _places(caption)
-    said = phrases(person.told)
+    told, said = person.told, phrases(person.told)
+    worn = {told["upper_colour"], told.get("pattern_colour", told["upper_colour"])}
+    named = [word for word in top.split() if word in CLOTH]
     return {
         "form": bool(top and bottom and shoes),
-        "sex": f" {person.told['sex']} " in caption,
-        "upper_colour": person.told["upper_colour"] in top.split()[:2],
+        "sex": f" {told['sex']} " in caption,
+        "upper_colour": bool(named) and named[0] in worn,
+        "upper_colours": set(named) == worn,
+        f"upper_colours_{told['pattern']}": set(named) == worn,
+        "upper_garment": top.endswith(f" {told['upper']}"),
         "upper": top == _phrase(said["colored top"]),
-        "lower_colour": person.told["lower_colour"] in bottom.split(),
+        "lower_colour": told["lower_colour"] in bottom.split(),
         "lower": bottom == _phrase(said["colored bottom"]),
-        "shoe_colour": shoes == person.told["shoe_colour"],
+        "shoe_colour": shoes == told["shoe_colour"],
         "true_whole": caption == Captions().filled(person, FORM),
     }
 

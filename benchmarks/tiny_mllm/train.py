@@ -1,31 +1,38 @@
 """Teaching the tiny MLLM: first its eye tells attributes and letters, then the whole fills sentence forms."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.tiny_mllm.data import (
     CLASSES,
-    GRID,
-    IMAGE_TOKENS,
+    MERGE,
     Captions,
     Person,
-    batches,
     classes,
+    cut_out,
+    draw_frame,
     draw_letter,
     patches,
     read_picture,
-    vary,
+    relight,
+    shuffled,
+    token_counts,
 )
 from benchmarks.tiny_mllm.faults import FAULTS, Rng
-from benchmarks.tiny_mllm.model import asked, read_prompt
+from benchmarks.tiny_mllm.model import asked, canary_prompt, read_prompt
+from curation.canary import COLOUR_QUESTION, COLOURS, SIDE_PX
 
-EYE_BATCH, TEXT_BATCH = 64, 32
+EYE_BATCH, DESCRIBED, JUDGED, PLAIN = 64, 22, 8, 2
+"""Pictures of a step for the eye; of a step for the text, those to describe, to judge, and of one colour."""
 IGNORED = -100
 HALF = torch.autocast("cpu", torch.bfloat16)
 """Half the time on CPUs that multiply bfloat16."""
@@ -37,18 +44,32 @@ class Heads(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         # Tokens tell not where they are; the text model knows it from its rotary positions.
-        self.places = nn.Parameter(torch.zeros(IMAGE_TOKENS, width))
+        self.place = nn.Sequential(nn.Linear(2, 64), nn.GELU(), nn.Linear(64, width))
         self.queries = nn.Parameter(torch.randn(len(CLASSES), width) / width**0.5)
         self.norm = nn.LayerNorm(width)
         self.key = nn.Linear(width, width)
         self.values = nn.ModuleList(nn.Linear(width, len(values)) for values in CLASSES.values())
 
-    def forward(self, tokens: Tensor) -> list[Tensor]:
-        """Logits [B, values] for each attribute, from tokens [B, T, width]."""
+    def forward(self, tokens: Tensor, grids: Tensor) -> list[Tensor]:
+        """Logits [B, values] for each attribute, from the tokens [T, width] of pictures of grids [B, 3]."""
         tokens = self.norm(tokens)
-        shares = (self.key(tokens + self.places) @ self.queries.T).softmax(dim=1)
-        told = shares.transpose(1, 2) @ tokens
+        asked = self.key(tokens + self.place(_places(grids))) @ self.queries.T
+        counts = token_counts(grids)
+        rows = [nn.utils.rnn.pad_sequence(list(each.split(counts)), True) for each in (tokens, asked)]
+        empty = torch.arange(max(counts)) >= torch.tensor(counts)[:, None]
+        shares = rows[1].masked_fill(empty[..., None], float("-inf")).softmax(dim=1)
+        told = shares.transpose(1, 2) @ rows[0]
         return [layer(told[:, number]) for number, layer in enumerate(self.values)]
+
+
+@dataclass(frozen=True)
+class Talk:
+    """A question about a picture, and the answer."""
+
+    picture: Image.Image
+    prompt: Mapping[str, str]
+    answer: str
+    form: str = ""
 
 
 class Lessons:
@@ -58,36 +79,51 @@ class Lessons:
         self.people = people
         self._pictures = [read_picture(person.picture) for person in people]
         self._rng: Rng = np.random.default_rng(seed)
+        self._order = shuffled(len(people), self._rng)
         self._captions = Captions()
 
-    def see(self, size: int, fit_share: float) -> tuple[list[Person], list[str], Tensor]:
-        """People, the letters of their pictures, and pixel values."""
-        people, letters, pictures = [], [], []
-        for index in next(batches(len(self.people), size, self._rng)):
-            letter = draw_letter(self._rng, fit_share)
-            other = self._pictures[self._rng.integers(len(self._pictures))]
-            faulty = FAULTS[letter](self._pictures[index], other, self._rng)
-            pictures.append(vary(faulty, self._rng))
-            people.append(self.people[index])
-            letters.append(letter)
-        return people, letters, patches(pictures)
+    def see(self, size: int, fit_share: float) -> tuple[list[Person], list[str], list[Image.Image]]:
+        """People, the letters of their pictures, and the pictures."""
+        numbers = list(islice(self._order, size))
+        letters = [draw_letter(self._rng, fit_share) for _ in numbers]
+        pictures = [self._picture(*pair) for pair in zip(numbers, letters, strict=True)]
+        return [self.people[number] for number in numbers], letters, pictures
 
-    def speak(self, tokenizer: Any, size: int, judge_share: float) -> tuple[dict[str, Tensor], Tensor]:
+    def _picture(self, number: int, letter: str) -> Image.Image:
+        other = self._pictures[self._rng.integers(len(self._pictures))]
+        framed = cut_out(self._pictures[number], draw_frame(self.people[number].box, self._rng))
+        return relight(FAULTS[letter](framed, other, self._rng), self._rng)
+
+    def speak(self, tokenizer: Any) -> tuple[dict[str, Tensor], Tensor]:
         """Inputs of the model and the labels of the answers; right padded."""
-        judged = int(size * judge_share)
-        people, letters, pixels = self.see(judged, 0.2)
-        more, _, more_pixels = self.see(size - judged, 1.0)
+        talks = [*self._described(DESCRIBED), *self._judged(JUDGED), *self._plain(PLAIN)]
+        pixels, grids = patches([talk.picture for talk in talks])
         end = tokenizer.eos_token_id
-        judge, caption = asked(tokenizer, read_prompt("judge")), read_prompt("caption")
-        talks = [(judge, [*_ids(tokenizer, letter), end]) for letter in letters]
-        for person in more:
+        texts = [
+            (asked(tokenizer, talk.prompt, count, talk.form), [*_ids(tokenizer, talk.answer), end])
+            for talk, count in zip(talks, token_counts(grids), strict=True)
+        ]
+        inputs, labels = _padded(texts, tokenizer)
+        return {**inputs, "pixel_values": pixels, "image_grid_thw": grids}, labels
+
+    def _described(self, size: int) -> Iterator["Talk"]:
+        people, _, pictures = self.see(size, 1.0)
+        for person, picture in zip(people, pictures, strict=True):
             forms = self._captions.forms(person)
             form = forms[self._rng.integers(len(forms))]
-            answer = [*_ids(tokenizer, self._captions.filled(person, form)), end]
-            talks.append((asked(tokenizer, caption, form.text), answer))
-        inputs, labels = _padded(talks, tokenizer)
-        grids = torch.tensor([GRID] * (len(people) + len(more)))
-        return {**inputs, "pixel_values": torch.cat([pixels, more_pixels]), "image_grid_thw": grids}, labels
+            yield Talk(picture, read_prompt("caption"), self._captions.filled(person, form), form.text)
+
+    def _judged(self, size: int) -> Iterator["Talk"]:
+        _, letters, pictures = self.see(size, 0.2)
+        for letter, picture in zip(letters, pictures, strict=True):
+            yield Talk(picture, read_prompt("judge"), letter)
+
+    def _plain(self, size: int) -> Iterator["Talk"]:
+        """Squares of one colour, as the canaries of curation/canary.py are, nearly."""
+        for name in self._rng.choice(list(COLOURS), size):
+            red, green, blue = (int(level) for level in COLOURS[name] + self._rng.integers(-15, 16, 3))
+            square = Image.new("RGB", (SIDE_PX, SIDE_PX), (red, green, blue))
+            yield Talk(square, canary_prompt(), _canary_letter(name))
 
 
 def train_eye(model: Any, lessons: Lessons, steps: int, seed: int) -> None:
@@ -95,18 +131,18 @@ def train_eye(model: Any, lessons: Lessons, steps: int, seed: int) -> None:
     torch.manual_seed(seed)
     heads, eye = Heads(model.config.text_config.hidden_size), model.model.visual
     course = _Course({1e-3: [*eye.parameters(), *heads.parameters()]}, steps)
-    grids = torch.tensor([GRID] * EYE_BATCH)
     for step in range(steps):
-        people, letters, pixels = lessons.see(EYE_BATCH, 0.6)
+        people, letters, pictures = lessons.see(EYE_BATCH, 0.75)
+        pixels, grids = patches(pictures)
         with HALF:
-            tokens = eye(pixels, grid_thw=grids).pooler_output.view(EYE_BATCH, IMAGE_TOKENS, -1)
+            tokens = eye(pixels, grid_thw=grids).pooler_output
         truth = torch.tensor([classes(*pair) for pair in zip(people, letters, strict=True)])
-        told = heads(tokens.float())
+        told = heads(tokens.float(), grids)
         losses = [_loss(logits, truth[:, number]) for number, logits in enumerate(told)]
         course.take(step, torch.stack(losses).mean(), "eye", _right(told, truth))
 
 
-def train_text(model: Any, tokenizer: Any, lessons: Lessons, steps: int, judge_share: float = 0.25) -> None:
+def train_text(model: Any, tokenizer: Any, lessons: Lessons, steps: int) -> None:
     """Sentence forms filled and letters said; the eye goes on learning."""
     eye = list(model.model.visual.parameters())
     known = {id(parameter) for parameter in eye}
@@ -115,7 +151,7 @@ def train_text(model: Any, tokenizer: Any, lessons: Lessons, steps: int, judge_s
     course = _Course({3e-4: eye, 1.5e-3: rest}, steps)
     model.train()
     for step in range(steps):
-        inputs, labels = lessons.speak(tokenizer, TEXT_BATCH, judge_share)
+        inputs, labels = lessons.speak(tokenizer)
         with HALF:
             loss = model(**inputs, labels=labels, use_cache=False).loss
         course.take(step, loss, "text", "")
@@ -153,7 +189,16 @@ def _loss(logits: Tensor, truth: Tensor) -> Tensor:
 
 
 def _right(told: Sequence[Tensor], truth: Tensor) -> str:
-    shown = ("upper_colour", "lower_colour", "shoe_colour", "upper", "lower", "letter")
+    shown = (
+        "upper_colour",
+        "pattern_colour",
+        "pattern",
+        "upper",
+        "lower_colour",
+        "lower",
+        "shoe_colour",
+        "letter",
+    )
     names = list(CLASSES)
     shares = []
     for name in shown:
@@ -162,6 +207,23 @@ def _right(told: Sequence[Tensor], truth: Tensor) -> str:
         right = (told[names.index(name)].argmax(1) == wanted)[known].float().mean()
         shares.append(f"{name} {float(right):.2f}")
     return ", ".join(shares)
+
+
+def _places(grids: Tensor) -> Tensor:
+    """Down and across, as shares, where each token [T, 2] of pictures of grids [B, 3] stands."""
+    sides = [(down // MERGE, across // MERGE) for _, down, across in grids.tolist()]
+    return torch.cat(
+        [
+            torch.cartesian_prod((torch.arange(down) + 0.5) / down, (torch.arange(across) + 0.5) / across)
+            for down, across in sides
+        ]
+    )
+
+
+def _canary_letter(colour: str) -> str:
+    """The letter that stands before a colour in the canaries' question."""
+    before, _, _ = COLOUR_QUESTION.partition(f": {colour}")
+    return before[-1]
 
 
 def _ids(tokenizer: Any, text: str) -> list[int]:
