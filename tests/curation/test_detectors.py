@@ -50,7 +50,7 @@ def test_half_precision_is_for_gpus() -> None:
 
 
 def test_a_device_that_is_not_there_is_one_line_at_the_start() -> None:
-    with pytest.raises(DetectorError, match="^device cuda:99: ") as caught:
+    with pytest.raises(DetectorError, match=r"^device cuda:99: ") as caught:
         open_detector(DetectorSettings(device="cuda:99"))
     assert "\n" not in str(caught.value)
 
