@@ -84,7 +84,7 @@ class AnnotateSettings(Section):
             verdict_id = fingerprint(*judging, crop_sha256) if judging else ""
             again = rounds.of(key, self.caption.captions_per_person)
             planned = captions.person(key, crop_sha256, again)
-            return PersonPlan(verdict_id, planned, check, self.judge.keep_min, attempts)
+            return PersonPlan(verdict_id, planned, check, self.judge.keep_min, attempts, crop_sha256)
 
         return person
 

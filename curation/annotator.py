@@ -112,7 +112,8 @@ class Annotator:
         if row["colours"]:
             out.colours = stored_colours(row["colours"])
         else:
-            out.colours = auditor.measure(person.read().picture, person.read().keypoints)
+            measured = auditor.measure(person.read().picture, person.read().keypoints)
+            out.colours = replace(measured, measured_id=plan.colours_id)
         await self._caption(plan.captions, row["captions"], person, out.colours, out)
         if any(caption.reason is None for caption in out.captions):
             return None, None
@@ -128,7 +129,7 @@ class Annotator:
     ) -> None:
         """Take over the captions that are known and stand, write the others."""
         check = self.writer.check
-        standing = {row["slot"]: Caption(**row) for row in known}
+        standing = {row["slot"]: _caption(row) for row in known}
         for slot, caption in list(standing.items()):  # only now that colours are known, some do not
             problem = check.auditor.problem(caption.text, colours) if caption.text else None
             if problem and caption.reason is None:
@@ -161,6 +162,11 @@ class Annotator:
         out.cost(requests, tokens)
         out.verdict = replace(verdict, verdict_id=verdict_id)
         return None
+
+
+def _caption(row: Row) -> Caption:
+    """A caption as a table holds it, where its reason is a text."""
+    return Caption(**{**row, "reason": Reason(row["reason"]) if row["reason"] else None})
 
 
 @dataclass

@@ -134,10 +134,16 @@ def _in_both(beside: Beside) -> tuple[int, int]:
     persons = captions = 0
     for both in beside.both():
         one, other = (pc.list_flatten(rows["captions"]).combine_chunks() for rows in both)
-        ids = [pc.struct_field(each, "caption_id") for each in (one, other)]
+        # An id says how a caption was planned; asked for again, it has another seed.
+        said = [_planned_and_said(each) for each in (one, other)]
         persons += both[0].num_rows
-        captions += pc.sum(pc.is_in(ids[0], value_set=ids[1])).as_py() or 0
+        captions += pc.sum(pc.is_in(said[0], value_set=said[1])).as_py() or 0
     return persons, captions
+
+
+def _planned_and_said(captions: pa.StructArray) -> pa.Array:
+    text = pc.fill_null(pc.struct_field(captions, "text"), "")
+    return pc.binary_join_element_wise(pc.struct_field(captions, "caption_id"), text, " ")
 
 
 def _captioned(folder: PhaseFolder, unit: int) -> list[pa.Table]:

@@ -40,6 +40,11 @@ class Budget:
         self.requests += counts["requests"]
         self.tokens += counts["tokens"]
 
+    @property
+    def blind(self) -> bool:
+        """Whether there is a limit of tokens, and answers that do not count them."""
+        return self.settings.max_tokens is not None and self.requests > 0 and self.tokens == 0
+
     def affordable(self, units: Sequence[tuple[Unit, Need]]) -> list[Unit]:
         """The units that can be run now without going beyond, even if each caption needs all attempts.
 

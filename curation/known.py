@@ -11,6 +11,7 @@ from curation.caption_check import CaptionCheck
 from curation.caption_plan import PlannedCaption
 from curation.judge import decide
 from pipeline.reasons import Reason
+from pipeline.recipe import fingerprint
 from pipeline.records import PERSON_KEY, GarmentColours, PairRow, PersonKey, arrow_schema
 from pipeline.storage import DamagedError, Place, read_table
 from pipeline.units import PhaseFolder, Unit
@@ -32,6 +33,12 @@ class PersonPlan:
     """Whom the judge gives less gets no captions."""
     attempts: int = 1
     """How often a caption may be asked for until it counts."""
+    crop_sha256: str = ""
+
+    @property
+    def colours_id(self) -> str:
+        """Hash of all that shapes the measured colours, the crop included."""
+        return fingerprint(self.check.auditor.measured_id, self.crop_sha256)
 
 
 @dataclass(frozen=True)
@@ -114,32 +121,31 @@ def _read(part: Place) -> list[dict[str, Any]]:
 def known(plan: PersonPlan, rows: Iterable[Row]) -> Known:
     """What of a person's plan stands in some rows of `pairs`; of two answers to one question, the first."""
     verdict = colours = None
-    found: dict[int, Row] = {}
+    found: dict[int, list[Row]] = {}
     wanted = {caption.key.slot: caption.caption_id for caption in plan.captions}
     for row in rows:
         if verdict is None and row["verdict"] and row["verdict"]["verdict_id"] == plan.verdict_id:
             verdict = row["verdict"]
-        if row["colours"] and row["colours"]["measured_id"] == plan.check.auditor.measured_id:
-            colours = colours or row["colours"]
+        if colours is None and row["colours"] and row["colours"]["measured_id"] == plan.colours_id:
+            colours = row["colours"]
         for caption in row["captions"]:
-            slot, failed = caption["slot"], caption["reason"] is not None
-            if caption["caption_id"] != wanted.get(slot) or caption["reason"] in ASK_AGAIN:
-                continue
-            if slot not in found or (found[slot]["reason"] is not None and not failed):
-                found[slot] = caption
+            if caption["caption_id"] == wanted.get(caption["slot"]) and caption["reason"] not in ASK_AGAIN:
+                found.setdefault(caption["slot"], []).append(caption)
     return Known(plan, verdict, _standing(plan, found, stored_colours(colours) if colours else None), colours)
 
 
-def _standing(plan: PersonPlan, found: Mapping[int, Row], colours: GarmentColours | None) -> dict[int, Row]:
-    """Those that count today, and those that fail today as they did and were asked for often enough."""
+def _standing(
+    plan: PersonPlan, found: Mapping[int, Sequence[Row]], colours: GarmentColours | None
+) -> dict[int, Row]:
+    """For each slot the first that counts today, else the first that fails and was asked for often enough."""
     standing: dict[int, Row] = {}
     texts: list[str] = []
-    for slot, caption in sorted(found.items()):
-        today = _today(plan, caption, texts, colours)
+    for slot, captions in sorted(found.items()):
+        today = [each for caption in captions if (each := _today(plan, caption, texts, colours))]
         if today:
-            standing[slot] = today
-            if today["reason"] is None:
-                texts.append(today["text"])
+            standing[slot] = next((each for each in today if each["reason"] is None), today[0])
+            if standing[slot]["reason"] is None:
+                texts.append(standing[slot]["text"])
     return standing
 
 

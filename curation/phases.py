@@ -88,7 +88,7 @@ class Curation:
         harvest = self.retry(self.harvest())
         reports = [harvest, *self._after(harvest)]
         retry = RetryRound.of(harvest.folder)
-        if retry.state == "harvested" and not reports[-1].left:
+        if retry.state == "harvested" and "pack" in self.phases and not reports[-1].left:
             replace(retry, state="ended").note(harvest.folder)
         return reports
 
@@ -147,7 +147,7 @@ class Curation:
 
     def decide(self, harvest: PhaseReport) -> PhaseReport:
         """Apply takedown and gates to the measurements, then drop duplicates: the first by key stays."""
-        folder = self._folder("decisions", self._decisions_fingerprint(RetryRound.of(harvest.folder)))
+        folder = self._folder("decisions", self._decisions_fingerprint(harvest))
         path, marker = folder.path / "decisions.parquet", folder.path / "done.json"
         written = read_json_or_none(marker) or {}
         done = bool(written) and sizes(folder.path).get(path.name) == written.get("bytes")
@@ -188,20 +188,24 @@ class Curation:
         units = slice_units(harvest.units, settings.units_per_unit)
         stages = [Placed(stage=Annotate(settings=settings), pool=settings.caption_pool.pool())]
         sink = PairSink(folder, kept)
-        todo = self._begin("annotate", folder, units)
+        todo = self._todo("annotate", folder, units)
         needs = list(zip(todo, source.needs(todo), strict=True))
+        asked = settings.caption.captioner == "endpoint"
+        budget = Budget(settings.budget, settings.caption.attempts if asked else 0)
+        if needs and not budget.affordable(needs):
+            least = min(budget.most_requests(need) for _, need in needs)
+            raise PhaseError(
+                f"annotate: the budget is too small for any unit; the smallest may need {least} requests"
+            )
         self._announce(needs)
-        budget = Budget(settings.budget, settings.caption.attempts)
+        self._start("annotate", folder, units, todo)
         while chosen := budget.affordable(needs):
             done = len(units) - len(needs)
             for counts in self._work("annotate", chosen, done, len(units), source, stages, sink):
                 budget.spend(counts)
             needs = [(unit, need) for unit, need in needs if unit not in chosen]
-        if needs and not budget.requests:
-            least = min(budget.most_requests(need) for _, need in needs)
-            raise PhaseError(
-                f"annotate: the budget is too small for any unit; the smallest may need {least} requests"
-            )
+            if budget.blind:
+                raise PhaseError("annotate: answers count no tokens, which budget.max_tokens needs")
         left = {unit.index for unit, _ in needs}
         made = [unit.index for unit in units if unit.index not in left]
         totals = [folder.totals(made)] if made else []
@@ -269,6 +273,12 @@ class Curation:
         return done, [folder.totals(unit.index for unit in units)] if units else []
 
     def _begin(self, phase: str, folder: PhaseFolder, units: Sequence[Unit], shown: str = "") -> list[Unit]:
+        """The units that are not done, of a phase that is begun. Raises PhaseError as `_todo`."""
+        todo = self._todo(phase, folder, units)
+        self._start(phase, folder, units, todo, shown)
+        return todo
+
+    def _todo(self, phase: str, folder: PhaseFolder, units: Sequence[Unit]) -> list[Unit]:
         """The units that are not done. Raises PhaseError if there are any and the phase may do no work."""
         finished = set(folder.finished())
         todo = [unit for unit in units if unit.index not in finished]
@@ -279,10 +289,14 @@ class Curation:
         if todo and phase == "harvest":
             for problem in self.unready():
                 raise PhaseError(problem)
+        return todo
+
+    def _start(
+        self, phase: str, folder: PhaseFolder, units: Sequence[Unit], todo: Sequence[Unit], shown: str = ""
+    ) -> None:
         folder.begin()
         self.began(phase, folder, len(units))
         self.progress(shown or phase, len(units) - len(todo), len(units))
-        return todo
 
     def _work(
         self,
@@ -341,11 +355,13 @@ class Curation:
         """What shapes a harvest beside its settings and its list."""
         return [*self.recipe.harvest.persons.weights_hashes(), str(SCHEMA_VERSION)]
 
-    def _decisions_fingerprint(self, retry: RetryRound) -> str:
+    def _decisions_fingerprint(self, harvest: PhaseReport) -> str:
+        """Of the gates and of what the harvest holds: a unit that was done again may hold other persons."""
+        retry, content = RetryRound.of(harvest.folder), harvest.folder.content(range(harvest.units))
         taken_down = self.recipe.takedown.load().fingerprint()
         dedup = self.recipe.dedup.fingerprint(*self.recipe.dedup.inputs())
         rounds = [str(retry.number)] if retry.number else []
-        return self.recipe.gates.fingerprint(self._harvest_fingerprint(), dedup, taken_down, *rounds)
+        return self.recipe.gates.fingerprint(self._harvest_fingerprint(), content, dedup, taken_down, *rounds)
 
 
 def _persons(harvest: PhaseReport) -> int:

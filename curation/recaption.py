@@ -48,10 +48,11 @@ class Rounds:
         """For each slot of a person the round's name, "" where the caption stands."""
         first, last = np.searchsorted(self.keys[:, 0], [key.unit, key.unit + 1])
         found = [""] * slots
-        for n in range(first, last):
-            _, row, person, slot = self.keys[n].tolist()
-            if (row, person) == (key.row, key.person) and slot < slots:
-                found[slot] = self.names[self.by[n]]
+        keys = self.keys[first:last]
+        for n in np.flatnonzero((keys[:, 1] == key.row) & (keys[:, 2] == key.person)):
+            slot = int(keys[n, 3])
+            if 0 <= slot < slots:
+                found[slot] = self.names[self.by[first + n]]
         return found
 
 

@@ -17,7 +17,7 @@ from pipeline.funnel import Counts
 from pipeline.reasons import Status
 from pipeline.records import PERSON_ORDER
 from pipeline.stage import Source
-from pipeline.storage import DamagedError, publish_json, read_json, read_table
+from pipeline.storage import publish_json, read_json, read_table
 from pipeline.units import PhaseFolder, Unit
 
 FILE = "retry.json"
@@ -32,12 +32,12 @@ class RetryRound:
 
     @classmethod
     def of(cls, harvest: PhaseFolder) -> Self:
-        """As the harvest's folder tells."""
-        try:
-            noted = read_json(harvest.path / FILE)
-            return cls(noted["number"], noted["state"])
-        except (DamagedError, KeyError):
+        """As the harvest's folder tells. Raises StorageError if it tells of a round that cannot be read."""
+        path = harvest.path / FILE
+        if not path.is_file():
             return cls()
+        noted = read_json(path)
+        return cls(noted["number"], noted["state"])
 
     def note(self, harvest: PhaseFolder) -> Self:
         """Write it down."""

@@ -42,7 +42,7 @@ def take_over(
     for unit in units:
         holders = [other for other, done in finished if unit.index in done]
         rows = urls.read(unit) if holders else None
-        for other in holders:
+        for other in sorted(holders, key=lambda other: _failed(other, unit)):
             if _began_with(other, unit, rows):
                 folder.adopt_unit(unit, other, copy)
                 count += 1
@@ -51,18 +51,22 @@ def take_over(
     return count
 
 
+def _failed(harvest: PhaseFolder, unit: Unit) -> int:
+    (marker,) = harvest.markers([unit.index])
+    return sum(marker["counts"].get("urls", {}).get("failed", {}).values())
+
+
 def _began_with(harvest: PhaseFolder, unit: Unit, rows: pa.Table) -> bool:
     columns = ["row", "url", "carried", "reason"]
     try:
         stands = pa.concat_tables(read_table(p, columns=columns) for p in harvest.parts("urls", unit.index))
     except DamagedError:
         return False
-    # `urls` holds "" where a row has no address.
     return bool(_beginning(stands).equals(_beginning(rows.select(columns))))
 
 
 def _beginning(rows: pa.Table) -> pa.Table:
-    """What the list says of each row."""
+    """What the list says of each row; no address is "", as in `urls`."""
     reason = rows["reason"].cast(pa.string())
     said = pc.is_in(reason, value_set=pa.array([str(reason) for reason in SAID_BY_THE_LIST]))
     columns = {

@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from itertools import pairwise
+from typing import Self
 
 from open_clip.tokenizer import SimpleTokenizer
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
 from pipeline.reasons import Reason
 from pipeline.recipe import Section
@@ -38,6 +39,12 @@ class CaptionLimits(Section):
     """Largest share of word pairs in common with another caption of the person (Jaccard)."""
     english_share_min: float = Field(default=0.06, ge=0, le=1)
     """Least share of words that are little words or colours of English."""
+
+    @model_validator(mode="after")
+    def _leave_room(self) -> Self:
+        if self.words_min > self.words_max:
+            raise ValueError(f"words_min {self.words_min} is more than words_max {self.words_max}")
+        return self
 
 
 @dataclass(frozen=True)

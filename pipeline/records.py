@@ -165,7 +165,7 @@ class GarmentColours:
     upper: list[ColourShare]
     lower: list[ColourShare]
     measured_id: str
-    """Hash of the colour terms and of what counts as visible: equal ids, equal measurements."""
+    """Hash of the colour terms, what counts as visible, and the crop: equal ids, equal measurements."""
 
 
 @dataclass(frozen=True, kw_only=True)

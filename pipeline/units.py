@@ -1,5 +1,8 @@
 """Units: the fixed slices in which a phase works, publishes and resumes."""
 
+import hashlib
+import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -73,7 +76,7 @@ class PhaseFolder:
 
     def begin(self) -> None:
         """Write down what this folder was made with; a folder that is gone on with keeps what it says."""
-        if not (self.path / "phase.json").is_file():
+        if read_json_or_none(self.path / "phase.json") is None:
             publish_json(self.path / "phase.json", self.trace)
 
     def beside(self, *names: str) -> list["PhaseFolder"]:
@@ -139,10 +142,12 @@ class PhaseFolder:
 
     def adopt_unit(self, unit: Unit, other: "PhaseFolder", copy: Callable[[Place, Place], None]) -> None:
         """Publish a unit that another folder holds, by copies of its files."""
-        marker = read_json(other._marker(unit.index))
-        for name in marker["files"]:
-            copy(other.path / name, self.path / name)
-        self.mark_done(unit, marker["counts"], marker["content"], marker["files"])
+        marker, files = read_json(other._marker(unit.index)), {}
+        for name, size in marker["files"].items():
+            own = re.sub(r"-round-\d+", "", name)  # this folder's rounds count from their own beginning
+            copy(other.path / name, self.path / own)
+            files[own] = size
+        self.mark_done(unit, marker["counts"], marker["content"], files)
 
     def mark_done(
         self,
@@ -181,6 +186,13 @@ class PhaseFolder:
         for marker in self.markers(units):
             _add(totals, marker["counts"])
         return totals
+
+    def content(self, units: Iterable[int]) -> str:
+        """Hash of what some units' tables hold, without what equal runs may differ in."""
+        digest = hashlib.sha256()
+        for marker in self.markers(units):
+            digest.update(json.dumps(marker["content"], sort_keys=True).encode())
+        return digest.hexdigest()
 
     def _publish_tables(
         self, unit: Unit, tables: Mapping[str, pa.Table], part_bytes: int, ending: str = ""

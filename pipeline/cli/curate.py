@@ -58,16 +58,20 @@ def curate(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Take up once more what failed in a harvest that is done.")
     ] = False,
-    worst: Annotated[str, typer.Option(help="How many of its captions: a share, such as 5%.")] = "5%",
+    worst: Annotated[
+        str | None, typer.Option(help="How many of its captions: a share, by default 5%.", show_default=False)
+    ] = None,
     overrides: Overrides = None,
 ) -> None:
     """Harvest, annotate and pack: from a list of URLs to training shards. Run it again to go on."""
     require_curation("curate")
     console = Console()
     phases = frozenset(str(name) for name in phase or Phase)
+    if worst and not recaption:
+        raise UsageError("--worst needs --recaption, the table of scores")
     if retry_failed and "harvest" not in phases:
         raise UsageError("--retry-failed needs the phase harvest")
-    overrides = [*(overrides or []), *([recaption_override(recaption, worst)] if recaption else [])]
+    overrides = [*(overrides or []), *([recaption_override(recaption, worst or "5%")] if recaption else [])]
     place, settings = output_place(out), read_recipe(recipe, overrides)
     url_list = read_list(settings, urls, place, limit, sample)
     with show_progress(console) as progress:
@@ -213,7 +217,7 @@ def print_curation(reports: list["PhaseReport"], console: Console) -> None:
     console.print("Funnel, accounting checked:")
     console.print(funnel_text([report.line for report in reports]), highlight=False, soft_wrap=True)
     for report in reports:
-        did = f"{report.units - report.done_before} of {report.units} units done now"
+        did = f"{report.units - report.done_before - report.left} of {report.units} units done now"
         if report.done_before == report.units:
             did = "was done already, nothing to do"
         note = f" ({report.note})" if report.note else ""

@@ -1,6 +1,7 @@
 """What earlier runs know: what still counts stands, what does no longer is to be made anew."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from curation.audit import AuditSettings
@@ -37,7 +38,7 @@ def caption(slot: int, text: str | None, reason: str | None = None, attempts: in
 
 
 def row(*captions: Row, colours: Row | None = None) -> Row:
-    measured = {**colours, "measured_id": check().auditor.measured_id} if colours else None
+    measured = {**colours, "measured_id": plan().colours_id} if colours else None
     return {"verdict": None, "captions": list(captions), "colours": measured}
 
 
@@ -111,3 +112,18 @@ def test_colours_measured_in_another_way_are_measured_anew() -> None:
     assert not looked_at([measured]).needs_pixels
     measured["colours"]["measured_id"] = "another"
     assert looked_at([measured]).needs_pixels
+
+
+def test_a_rewritten_caption_stands_whatever_an_older_folder_holds() -> None:
+    old = row(caption(0, GOOD.replace("red", "green")), colours=ABOUT_RED_OVER_BLUE)
+    new = row(caption(0, GOOD), colours=ABOUT_RED_OVER_BLUE)
+    given_up = row(caption(0, GOOD.replace("red", "green"), "caption_contradicted"))
+    for rows in ([old, new], [new, old]):
+        assert looked_at(rows, check("recaption")).captions[0]["text"] == GOOD
+    assert reasons(looked_at([old, given_up], check("recaption"))) == {0: "caption_contradicted"}
+
+
+def test_colours_of_another_picture_are_not_taken_over() -> None:
+    rows = [row(caption(0, GOOD), colours=ABOUT_RED_OVER_BLUE)]
+    assert known(plan(), rows).colours
+    assert known(replace(plan(), crop_sha256="another"), rows).colours is None

@@ -15,7 +15,14 @@ from curation.phases import PhaseError, PhaseReport
 from pipeline.cli.report import publish_run
 from pipeline.recipe import parse_recipe
 from pipeline.templates import load_library
-from tests.curation.fake_endpoint import FakeEndpoint, chosen, completion, fake_endpoint, sees_colours
+from tests.curation.fake_endpoint import (
+    FakeEndpoint,
+    chosen,
+    completion,
+    fake_endpoint,
+    sees_colours,
+    uncounted,
+)
 from tests.curation.made_run import InProcess, curation, recipe, table
 
 Row = dict[str, Any]
@@ -196,3 +203,40 @@ def test_a_missing_variable_of_a_key_is_said_in_one_line(tmp_path: Path, endpoin
     tree["annotate"]["models"][0]["api_key_env"] = "NO_SUCH_VARIABLE"
     with pytest.raises((PhaseError, MllmError), match="the environment has no NO_SUCH_VARIABLE"):
         run(tmp_path, parse_recipe(type(of), tree, "made"))
+
+
+def test_persons_without_a_counting_caption_are_taken_over_with_their_reasons(
+    tmp_path: Path, endpoint: FakeEndpoint
+) -> None:
+    def refuses(number: int, body: Row) -> Any:
+        said = answer(number, body)
+        return said if "structured_outputs" in body else completion("I'm sorry, I cannot help with that.")
+
+    with fake_endpoint(refuses, models=MODELS) as refusing:
+        first, _ = run(tmp_path, settings(refusing))
+        asked = len(questions(refusing))
+        judged = settings(refusing, judge={"judge": "heuristics-stand-in", "keep_min": 0})
+        again, _ = run(tmp_path, judged)
+    assert first["annotate"].line.counts.failed == {"caption_refused": PERSONS}
+    assert again["annotate"].line.counts.failed == {"caption_refused": PERSONS}
+    assert len(questions(refusing)) == asked
+
+
+def test_a_budget_that_is_refused_begins_nothing(tmp_path: Path, endpoint: FakeEndpoint) -> None:
+    begun: list[str] = []
+    made = curation(tmp_path, settings(endpoint, budget={"max_requests": 1}))
+    with pytest.raises(PhaseError, match="too small"):
+        replace(made, began=lambda phase, *_: begun.append(phase)).run()
+    assert begun == ["harvest", "decide"]
+
+
+def test_a_limit_of_tokens_needs_answers_that_count_them(tmp_path: Path) -> None:
+    def counts_canaries_only(number: int, body: Row) -> Any:
+        said = answer(number, body)
+        return said if "structured_outputs" in body else uncounted(said)
+
+    with (
+        fake_endpoint(counts_canaries_only, models=MODELS) as endpoint,
+        pytest.raises(PhaseError, match="answers count no tokens"),
+    ):
+        run(tmp_path, settings(endpoint, budget={"max_tokens": 3000}))

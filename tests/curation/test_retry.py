@@ -8,7 +8,7 @@ import pytest
 from curation.phases import PhaseError, PhaseReport
 from curation.retry import RetryRound
 from pipeline.reasons import Reason
-from pipeline.storage import listing
+from pipeline.storage import StorageError, listing
 from tests.curation import made_run
 from tests.curation.made_run import ALL, InProcess, curation, final_rows, run, table
 
@@ -105,3 +105,18 @@ def test_files_that_a_round_replaced_are_gone(failed: Path, healed: list[str]) -
     folder = retry(failed)["harvest"].folder
     names = [path.name for path in listing(folder.path / "urls" / "000", ".parquet")]
     assert [name for name in names if name.startswith("unit-000000")] == ["unit-000000-00-round-1.parquet"]
+
+
+def test_a_unit_that_is_fetched_again_is_decided_again(failed: Path, healed: list[str]) -> None:
+    harvest = retry(failed, again=False)["harvest"].folder
+    harvest.parts("urls", 0)[0].write_bytes(b"PAR1")
+    reports = retry(failed, again=False)
+    assert reports["harvest"].line.counts.failed == {}
+    assert len(final_rows(reports)["shards"]) == len(final_rows(reports)["pairs"]) == 12
+
+
+def test_a_round_that_cannot_be_read_is_said_and_not_forgotten(failed: Path, healed: list[str]) -> None:
+    harvest = retry(failed)["harvest"].folder
+    (harvest.path / "retry.json").write_bytes(b"")
+    with pytest.raises(StorageError, match=r"retry\.json: not JSON"):
+        retry(failed, again=False)

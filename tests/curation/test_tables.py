@@ -37,7 +37,7 @@ from tests.curation.made_run import DownloadStandIn, FirstPixelDetector, keys
 TRACE = {"recipe_hash": "abc"}
 LOOSE = CaptionLimits(words_min=1, english_share_min=0.0, sibling_overlap_max=1.0)
 CHECK = CaptionCheck.load(LOOSE, AuditSettings())
-COLOURS = GarmentColours(upper=[], lower=[], measured_id=CHECK.auditor.measured_id)
+COLOURS = GarmentColours(upper=[], lower=[], measured_id=PersonPlan("", [], CHECK).colours_id)
 UNITS = [
     ["http://made/person/1", "http://made/dns/1", "http://made/two/2"],
     ["http://made/none/1"],

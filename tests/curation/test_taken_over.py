@@ -10,7 +10,9 @@ import pytest
 from curation.inputs import INPUT_ROWS
 from curation.taken_over import take_over
 from pipeline.reasons import Reason
+from pipeline.storage import listing
 from pipeline.units import PhaseFolder, Unit
+from tests.curation import made_run
 from tests.curation.made_run import URLS, InProcess, curation, final_rows, recipe, run
 
 NEW = ["http://made/person/21", "http://made/person/22", "http://made/two/23"]
@@ -71,6 +73,24 @@ def test_what_was_taken_over_stays_when_the_other_harvest_is_removed(tmp_path: P
     again = run(tmp_path, runner, urls=[*URLS, *NEW])
     assert runner.ran == []
     assert final_rows(again) == final_rows(second)
+
+
+def test_a_retried_unit_is_taken_over_under_the_names_of_a_first_round(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(tmp_path)
+    fetched = made_run._fetched
+
+    def healed(url: str) -> bytes | Reason:
+        return fetched("http://made/person/77" if url == "http://made/dns/1" else url)
+
+    monkeypatch.setattr(made_run, "_fetched", healed)
+    replace(curation(tmp_path), retry_failed=True).run()
+    runner = InProcess()
+    grown = run(tmp_path, runner, urls=[*URLS, *NEW])["harvest"]
+    assert harvested(runner) == [3, 4]
+    assert grown.line.counts.failed == {}
+    assert not [path for path in listing(grown.folder.path, ".parquet") if "round" in path.name]
 
 
 class Listed:
