@@ -61,7 +61,7 @@ class Annotated:
         return [each for each in self.exchanges if not each.choices and each.picture == picture]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The server's address."""
     needs_vllm()
@@ -69,7 +69,7 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def annotated(endpoint: str) -> Annotated:
     """Fit and spoiled persons, annotated once."""
     persons = draw_persons(LETTERS_DRAWN, SEED)

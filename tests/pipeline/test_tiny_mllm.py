@@ -75,10 +75,11 @@ def test_each_model_has_an_address_that_answers_and_every_step_is_told(tmp_path:
 
 def test_servers_and_their_engines_are_ended_however_the_context_ends(tmp_path: Path) -> None:
     processes: list[psutil.Process] = []
+    others = set(psutil.Process().children())
 
     def interrupted() -> None:
         with served(tmp_path, command=running()):
-            processes.extend([*psutil.Process().children(), *engines(tmp_path)])
+            processes.extend({*psutil.Process().children(), *engines(tmp_path)} - others)
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
