@@ -203,7 +203,8 @@ class Curation:
             done = len(units) - len(needs)
             for counts in self._work("annotate", chosen, done, len(units), source, stages, sink):
                 budget.spend(counts)
-            needs = [(unit, need) for unit, need in needs if unit not in chosen]
+            begun = {unit.index for unit in chosen}
+            needs = [(unit, need) for unit, need in needs if unit.index not in begun]
             if budget.blind:
                 raise PhaseError("annotate: answers count no tokens, which budget.max_tokens needs")
         left = {unit.index for unit, _ in needs}

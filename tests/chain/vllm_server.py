@@ -15,6 +15,7 @@ from urllib.error import URLError
 import psutil
 import pytest
 
+from pipeline.cli.tiny_mllm import ENVIRONMENT
 from tests.chain.conftest import REPOSITORY, free_port
 
 MODEL_ID = "tiny-mllm"
@@ -26,15 +27,6 @@ ARGUMENTS = [
     *("--dtype", "bfloat16", "--max-model-len", "1024", "--max-num-seqs", "16", "--enforce-eager"),
     *("--enable-prompt-tokens-details", "--skip-mm-profiling"),
 ]
-ENVIRONMENT = {
-    "HF_HUB_OFFLINE": "1",
-    "VLLM_NO_USAGE_STATS": "1",
-    "DO_NOT_TRACK": "1",
-    "VLLM_HOST_IP": "127.0.0.1",
-    "VLLM_CPU_KVCACHE_SPACE": "1",
-    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-    "OMP_NUM_THREADS": "1",
-}
 
 
 def needs_vllm() -> None:
