@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,10 +10,10 @@ import pyarrow as pa
 
 from curation.audit import stored_colours
 from curation.caption import CaptionWriter
-from curation.caption_plan import PlannedCaption
 from curation.captioners import Person, read_person
 from curation.fit import CropError
 from curation.judge import Judge, decide
+from curation.known import PersonPlan
 from curation.mllm import MllmError, UnreachableError
 from curation.tables import Plan
 from curation.validate import Finding
@@ -114,35 +114,34 @@ class Annotator:
         else:
             measured = auditor.measure(person.read().picture, person.read().keypoints)
             out.colours = replace(measured, measured_id=plan.colours_id)
-        await self._caption(plan.captions, row["captions"], person, out.colours, out)
+        await self._caption(plan, row, person, out.colours, out)
         if any(caption.reason is None for caption in out.captions):
             return None, None
         return out.captions[0].reason, out.captions[0].error
 
     async def _caption(
-        self,
-        planned: Sequence[PlannedCaption],
-        known: Sequence[Row],
-        person: "_Lazily",
-        colours: GarmentColours,
-        out: _Outcome,
+        self, plan: PersonPlan, row: Row, person: "_Lazily", colours: GarmentColours, out: _Outcome
     ) -> None:
         """Take over the captions that are known and stand, write the others."""
-        check = self.writer.check
-        standing = {row["slot"]: _caption(row) for row in known}
+        check, planned = self.writer.check, plan.captions
+        standing = {caption["slot"]: _caption(caption) for caption in row["captions"]}
+        refused = {caption["slot"]: _caption(caption) for caption in row["refused"]}
         for slot, caption in list(standing.items()):  # only now that colours are known, some do not
             problem = check.auditor.problem(caption.text, colours) if caption.text else None
             if problem and caption.reason is None:
                 standing[slot] = replace(caption, reason=problem.reason, error=problem.detail)
                 if check.rewrites:
                     del standing[slot]
+                    refused[slot] = caption
         for each in planned:
             slot = each.key.slot
             if slot not in standing:
                 siblings = [caption for caption in standing.values() if caption.reason is None]
                 others = [other.template.id for other in planned if other.template and other is not each]
                 others += [caption.template_id for caption in standing.values()]
-                written = await self.writer.write(person.read(), each, siblings, others, colours)
+                written = await self.writer.write(
+                    person.read(), each, siblings, others, colours, refused.get(slot)
+                )
                 standing[slot] = written.caption
                 out.written += 1
                 out.cost(written.requests, written.tokens)

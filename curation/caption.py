@@ -135,17 +135,24 @@ class CaptionWriter:
         siblings: Sequence[Caption],
         others: Sequence[str],
         colours: GarmentColours,
+        refused: Caption | None = None,
     ) -> Written:
         """One caption, whatever is wrong with it.
 
         siblings: the person's captions that count. others: templates that the person's other captions have or
-        will have. Raises UnreachableError, CropError.
+        will have. refused: an earlier run's caption for this slot, of which attempts and template are not
+        repeated. Raises UnreachableError, CropError.
         """
-        started, attempts, requests, tokens = time.monotonic(), 0, 0, 0
+        started, requests, tokens = time.monotonic(), 0, 0
+        attempts, left = 0, self.settings.attempts
         texts, taken = [caption.text or "" for caption in siblings], list(others)
+        if refused:
+            attempts = refused.attempts
+            left -= attempts if refused.reason else 0  # what counted once has all its attempts again
+            taken.append(refused.template_id)
         draft: Draft | None = None
         problem: Finding | None = None
-        for attempt in range(self.settings.attempts):
+        for attempt in range(attempts, attempts + left):
             attempts += 1
             try:
                 next_draft = await self.captioner.write(person, planned, attempt, taken)

@@ -1,7 +1,7 @@
 """What earlier runs know of persons: what was made in the way that is asked for now, and still counts."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -71,6 +71,8 @@ class Known:
     verdict: Row | None
     captions: Mapping[int, Row]
     colours: Row | None
+    refused: Mapping[int, Row] = field(default_factory=dict)
+    """By slot, what does not count and is asked for once more, as it was: another question than that."""
 
     @property
     def rejected(self) -> bool:
@@ -131,22 +133,29 @@ def known(plan: PersonPlan, rows: Iterable[Row]) -> Known:
         for caption in row["captions"]:
             if caption["caption_id"] == wanted.get(caption["slot"]) and caption["reason"] not in ASK_AGAIN:
                 found.setdefault(caption["slot"], []).append(caption)
-    return Known(plan, verdict, _standing(plan, found, stored_colours(colours) if colours else None), colours)
+    standing, refused = _sorted_out(plan, found, stored_colours(colours) if colours else None)
+    return Known(plan, verdict, standing, colours, refused)
 
 
-def _standing(
+def _sorted_out(
     plan: PersonPlan, found: Mapping[int, Sequence[Row]], colours: GarmentColours | None
-) -> dict[int, Row]:
-    """For each slot the first that counts today, else the first that fails and was asked for often enough."""
+) -> tuple[dict[int, Row], dict[int, Row]]:
+    """By slot: the first that counts today, else the first that fails and is not asked for again; where
+    there is none, the one that was asked for most often, as it was.
+    """
     standing: dict[int, Row] = {}
+    refused: dict[int, Row] = {}
     texts: list[str] = []
     for slot, captions in sorted(found.items()):
-        today = [each for caption in captions if (each := _today(plan, caption, texts, colours))]
-        if today:
-            standing[slot] = next((each for each in today if each["reason"] is None), today[0])
+        today = [_today(plan, caption, texts, colours) for caption in captions]
+        stands = [each for each in today if each]
+        if stands:
+            standing[slot] = next((each for each in stands if each["reason"] is None), stands[0])
             if standing[slot]["reason"] is None:
                 texts.append(standing[slot]["text"])
-    return standing
+        else:
+            refused[slot] = max(captions, key=lambda each: int(each["attempts"]))
+    return standing, refused
 
 
 def _today(
@@ -164,14 +173,17 @@ def _today(
 
 
 def known_columns(rows: pa.Table, known_of: Sequence[Known]) -> pa.Table:
-    """Persons with the columns `verdict`, `captions` and `colours` of `pairs`, holding what is known."""
+    """Persons with the columns `verdict`, `captions` and `colours` of `pairs`, holding what is known, and
+    `refused`: captions that are asked for once more.
+    """
     schema = arrow_schema(PairRow)
     columns = {
         "verdict": [k.verdict for k in known_of],
         "captions": [[k.captions[slot] for slot in sorted(k.captions)] for k in known_of],
         "colours": [k.colours for k in known_of],
+        "refused": [[k.refused[slot] for slot in sorted(k.refused)] for k in known_of],
     }
     for name, values in columns.items():
-        field = schema.field(name)
-        rows = rows.append_column(field, pa.array(values, field.type))
+        kind = schema.field("captions" if name == "refused" else name).type
+        rows = rows.append_column(name, pa.array(values, kind))
     return rows

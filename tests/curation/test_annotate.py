@@ -71,7 +71,7 @@ def moved(keypoints: Floats) -> list[float]:
 
 def run(of: AnnotateSettings | Row, *rows: Row) -> list[Row]:
     """The stage's answers. A plain dictionary is the settings of captions alone."""
-    unknown: Row = {"verdict": None, "captions": [], "colours": None, "crop_sha256": "crop"}
+    unknown: Row = {"verdict": None, "captions": [], "colours": None, "refused": [], "crop_sha256": "crop"}
     table = pa.Table.from_pylist([{**unknown, **row} for row in rows])
     with Annotate(settings=of if isinstance(of, AnnotateSettings) else settings(of)).open() as process:
         out = process(table)
@@ -398,6 +398,38 @@ def test_known_captions_are_audited_as_soon_as_colours_are_measured(
         (first,) = run(contradicting("record")(endpoint), drawn(0))
         (row,) = run(contradicting(contradicted)(endpoint), drawn(0, captions=first["captions"]))
     assert (row["reason"], row["written"]) == (reason, int(reason is None))
+
+
+def question(request: Row) -> tuple[int, str]:
+    return request["seed"], said(request)
+
+
+def test_a_known_caption_that_colours_contradict_is_not_asked_for_in_the_same_words() -> None:
+    with fake_endpoint(lambda n, _: completion([GREEN, GOOD][n])) as endpoint:
+        (first,) = run(contradicting("record")(endpoint), drawn(0))
+        (row,) = run(contradicting("recaption")(endpoint), drawn(0, captions=first["captions"]))
+    old, new = map(question, endpoint.requests)
+    assert old[0] != new[0]
+    assert old[1] != new[1]
+    assert row["captions"][0]["attempts"] == 2
+
+
+def test_more_attempts_go_on_behind_those_that_were_made() -> None:
+    with fake_endpoint(lambda n, _: completion("Possibly.")) as endpoint:
+        (first,) = run(endpoint_settings(endpoint, captions_per_person=1, attempts=2), drawn(0))
+        more = endpoint_settings(endpoint, captions_per_person=1, attempts=3)
+        (row,) = run(more, drawn(0, refused=first["captions"]))
+    assert len(set(map(question, endpoint.requests))) == 3
+    assert (row["requests"], row["captions"][0]["attempts"]) == (1, 3)
+
+
+def test_what_counted_once_has_all_its_attempts_again_and_other_ones() -> None:
+    with fake_endpoint(lambda n, _: completion(GOOD)) as endpoint:
+        (first,) = run(endpoint_settings(endpoint, captions_per_person=1), drawn(0))
+        long = {"limits": {"words_min": 30}, "captions_per_person": 1}
+        (row,) = run(endpoint_settings(endpoint, attempts=2, **long), drawn(0, refused=first["captions"]))
+    assert len(set(map(question, endpoint.requests))) == 3
+    assert (row["reason"], row["requests"]) == ("caption_short", 2)
 
 
 def test_two_captions_that_count_are_compared() -> None:

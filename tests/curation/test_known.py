@@ -67,6 +67,17 @@ def test_a_caption_that_failed_stands_until_more_attempts_are_allowed() -> None:
     assert reasons(looked_at(failed, attempts=3)) == {}
 
 
+def test_a_caption_that_is_asked_for_once_more_is_handed_on_as_it_was() -> None:
+    often = caption(0, "Possibly a man in red.", "caption_guesses", attempts=2)
+    found = looked_at([row(caption(0, "Perhaps.", "caption_guesses")), row(often)], attempts=3)
+    assert found.refused == {0: often}
+    assert looked_at([row(caption(0, GOOD))], STRICT).refused[0]["reason"] is None
+
+
+def test_a_caption_that_the_endpoint_lost_is_asked_for_from_the_beginning() -> None:
+    assert looked_at([row(caption(0, None, "caption_failed", attempts=3))], attempts=4).refused == {}
+
+
 def test_of_two_earlier_captions_the_one_that_counts_wins() -> None:
     rows = [row(caption(0, "Possibly.", "caption_guesses")), row(caption(0, GOOD)), row(caption(0, OTHER))]
     assert looked_at(rows).captions[0]["text"] == GOOD
