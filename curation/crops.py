@@ -46,7 +46,7 @@ def crop_person(
 def pixels_sha256(picture: NDArray[np.uint8]) -> str:
     """Hash of a picture's size and pixels, the same for every encoding without loss."""
     digest = hashlib.sha256(np.array(picture.shape, dtype=np.int64).tobytes())
-    digest.update(np.ascontiguousarray(picture))
+    digest.update(np.ascontiguousarray(picture).data)
     return digest.hexdigest()
 
 
