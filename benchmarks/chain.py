@@ -15,7 +15,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from curation.inputs import UrlList
-from curation.phases import Curation, RunUnits
+from curation.phase_work import RunUnits
+from curation.phases import Curation
 from curation.recipe import CurateRecipe
 from pipeline.cli.demo import DEADLINE_S, OVERRIDES
 from pipeline.cli.options import TRAINING_SECTIONS, Phase

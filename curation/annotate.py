@@ -1,9 +1,10 @@
 """Annotate: the judge's verdict on each kept person, then captions, each looked at before it counts."""
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 
 from pydantic import model_validator
@@ -12,9 +13,12 @@ from curation.annotator import Annotator
 from curation.audit import AuditSettings
 from curation.caption import CaptionSettings, CaptionWriter, caption_plan, open_captioner
 from curation.caption_check import CaptionCheck
+from curation.captioners import PROMPT_SLOT
+from curation.exemplars import load_exemplars
 from curation.judge import JudgeSettings, judge_inputs, open_judge
 from curation.known import PersonPlan
 from curation.mllm import Mllm, ModelSettings
+from curation.prompts import load_prompt
 from curation.recaption import Rounds, load_rounds
 from curation.tables import Plan
 from curation.validate import words_hash
@@ -88,11 +92,25 @@ class AnnotateSettings(Section):
 
         return person
 
-    def inputs(self) -> list[str]:
-        """What shapes results beside the settings, for the phase's fingerprint: hashes of the files read.
-
-        Raises TemplateError, PromptError, ScoresError: a recipe is tried by calling this.
+    def files(self) -> dict[str, Callable[[], object]]:
+        """What reads each of the files that the settings name, by its key. They raise TemplateError,
+        PromptError, ExemplarError, ScoresError: a recipe is tried by calling them.
         """
+        caption, judge = self.caption, self.judge
+        files: dict[str, Callable[[], object]] = {
+            "caption.templates": caption.library,
+            "caption.recaption": lambda: load_rounds(caption.recaption),
+        }
+        if caption.captioner == "endpoint":
+            files["caption.prompt"] = lambda: load_prompt(caption.prompt, PROMPT_SLOT)
+        if judge.judge == "endpoint":
+            files["judge.prompt"] = lambda: load_prompt(judge.prompt)
+            if judge.exemplars:
+                files["judge.exemplars"] = partial(load_exemplars, judge.exemplars)
+        return files
+
+    def inputs(self) -> list[str]:
+        """What shapes results beside the settings, for the phase's fingerprint: hashes of the files read."""
         rounds = load_rounds(self.caption.recaption)
         wanted = self.plan(rounds)(PersonKey(0, 0, 0), "")
         auditor = wanted.check.auditor

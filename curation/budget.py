@@ -28,12 +28,13 @@ class BudgetSettings(Section):
 
 @dataclass
 class Budget:
-    """What is left of it. attempts: how often a caption may be asked for."""
+    """What is left of it. attempts, verdicts: how often an endpoint may be asked for one."""
 
     settings: BudgetSettings
     attempts: int
     requests: int = 0
     tokens: int = 0
+    verdicts: int = 1
 
     def spend(self, counts: Mapping[str, Any]) -> None:
         """Take off what a unit has cost, from the counts of its done-marker."""
@@ -65,7 +66,7 @@ class Budget:
 
     def most_requests(self, need: Need) -> int:
         """What is asked at most, faults of endpoints aside."""
-        return need.verdicts + (need.captions + need.audits) * self.attempts
+        return need.verdicts * self.verdicts + (need.captions + need.audits) * self.attempts
 
     def _within(self, requests: int) -> bool:
         most_requests, most_tokens = self.settings.max_requests, self.settings.max_tokens

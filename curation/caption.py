@@ -25,7 +25,7 @@ from curation.captioners import (
 )
 from curation.colours import load_colour_terms
 from curation.fit import FitSettings
-from curation.mllm import Mllm, MllmError, ModelSettings, Sampling, UnreachableError
+from curation.mllm import Mllm, MllmError, ModelSettings, RefusedError, Sampling, UnreachableError
 from curation.prompts import load_prompt
 from curation.recaption import RecaptionSettings
 from curation.validate import CaptionLimits, Finding
@@ -162,6 +162,8 @@ class CaptionWriter:
             except MllmError as error:
                 requests, tokens = requests + error.requests, tokens + error.tokens
                 draft, problem = None, Finding(Reason.CAPTION_FAILED, str(error))
+                if isinstance(error, RefusedError):
+                    break
                 continue
             if next_draft is None:
                 problem = problem or Finding(Reason.CAPTION_EMPTY, "no template left that could be filled")

@@ -1,4 +1,4 @@
-"""What the report says of an annotate phase: rates of its captioners, disagreements, statistics of texts."""
+"""What the report says of an annotate phase: verdicts, rates of captioners, disagreements, statistics."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ from curation.caption_statistics import (
     statistics_rows,
 )
 from curation.claim_words import load_claim_words
+from curation.verdict_table import verdict_table
 from pipeline.report import Section
 from pipeline.storage import read_table
 from pipeline.units import PhaseFolder
@@ -40,21 +41,26 @@ def report_captions(annotate: PhaseFolder, captions: int) -> Reported:
     """
     units = annotate.finished()
     table = audit_table(pairs(annotate, units))
+    verdicts = verdict_table(pairs(annotate, units, ["verdict", "status"]))
+    judged = {"verdicts": verdicts.to_json()} if verdicts.said else {}
     if not table.captioners:
-        return Reported([], {})
+        return Reported(verdicts.sections(), judged)
     share = share_of(table.rates.kept, captions)
     names = table.names
     texts = (_named(caption_rows(drawn(rows, share)), names) for rows in pairs(annotate, units))
     groups = _statistics(texts)
-    numbers = {**table.to_json(), "statistics": statistics_json(groups), "statistics_share": share}
-    return Reported([*_audit_sections(table), statistics_section(groups, share)], numbers)
+    numbers = {**judged, **table.to_json(), "statistics": statistics_json(groups), "statistics_share": share}
+    sections = [*verdicts.sections(), *_audit_sections(table), statistics_section(groups, share)]
+    return Reported(sections, numbers)
 
 
-def pairs(annotate: PhaseFolder, units: Iterable[int]) -> Iterator[pa.Table]:
-    """The tables `pairs` of some units, one by one."""
+def pairs(
+    annotate: PhaseFolder, units: Iterable[int], columns: Sequence[str] | None = None
+) -> Iterator[pa.Table]:
+    """The tables `pairs` of some units, one by one: all columns or some of them."""
     for unit in units:
         for part in annotate.parts("pairs", unit):
-            yield read_table(part)
+            yield read_table(part, columns)
 
 
 def share_of(captions: int, most: int) -> float:

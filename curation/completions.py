@@ -34,6 +34,10 @@ class MllmError(RuntimeError):
     tokens: int = 0
 
 
+class RefusedError(MllmError):
+    """The endpoint will not take the question, and would not in other words; one line."""
+
+
 class UnreachableError(MllmError, UnitError):
     """No endpoint works, and nothing is known of the picture; one line."""
 

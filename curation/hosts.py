@@ -35,7 +35,7 @@ class HostSettings(RetrySettings):
     crawl_delay_cap_s: NonNegativeFloat = operational(30.0)
     """A longer Crawl-delay in a robots.txt counts as this."""
     host_patience_s: PositiveFloat = operational(900.0)
-    """A row whose turn would come later than this after its unit was begun fails as rate_limited."""
+    """A row whose turn would come later than this after its unit was begun fails as queue_too_long."""
 
 
 class Clock:
@@ -188,7 +188,9 @@ class Hosts:
         if host.given_up_until > self._clock.now():
             return WebError(Reason.HOST_GIVEN_UP, "after failures in a row, or as it asked for")
         if due_at > self._until:
-            return WebError(Reason.RATE_LIMITED, f"its turn would come in {due_at - self._clock.now():.0f} s")
+            return WebError(
+                Reason.QUEUE_TOO_LONG, f"its turn would come in {due_at - self._clock.now():.0f} s"
+            )
         return None
 
     def _hand_out(self, name: str) -> Row:

@@ -67,11 +67,14 @@ class JudgeSettings(Section):
 
 
 def decide(scores: Sequence[float], keep_min: float) -> Reason | None:
-    """None if the person is kept, else the likeliest other letter's reason. scores: in the letters' order."""
+    """None if the person is kept, else the likeliest letter's reason; judged_unsure if that letter keeps.
+
+    scores: in the letters' order.
+    """
     by_letter = dict(zip(LETTERS, scores, strict=True))
-    if by_letter.pop(KEEP) >= keep_min:
+    if by_letter[KEEP] >= keep_min:
         return None
-    return LETTERS[max(by_letter, key=by_letter.__getitem__)]
+    return LETTERS[max(by_letter, key=by_letter.__getitem__)] or Reason.JUDGED_UNSURE
 
 
 def judge_inputs(settings: JudgeSettings, models: Sequence[ModelSettings]) -> list[object]:

@@ -177,7 +177,8 @@ def evaluate(
         for key in used
     ]
     said = {outcome for pair in pairs for outcome in (pair.judged, pair.labelled)}
-    reasons = [reason.value for reason in LETTERS.values() if reason and reason.value in said]
+    given = [*(reason for reason in LETTERS.values() if reason), Reason.JUDGED_UNSURE]
+    reasons = [reason.value for reason in given if reason.value in said]
     return Evaluation(
         keep_min=keep_min,
         labelled=len(labels),

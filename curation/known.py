@@ -17,8 +17,8 @@ from pipeline.storage import DamagedError, Place, read_table
 from pipeline.units import PhaseFolder, Unit
 
 Row = Mapping[str, Any]
-ASK_AGAIN = frozenset({Reason.CAPTION_FAILED, Reason.CRASHED})
-"""Reasons that say nothing of the caption: the endpoint's, not the model's."""
+ASK_AGAIN = frozenset({Reason.CAPTION_FAILED, Reason.VERDICT_FAILED, Reason.CRASHED})
+"""Reasons that say nothing of person or caption: the endpoint's fault, or ours."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-import yaml
+from pipeline.yaml_text import YamlError, read_yaml
 
 
 class PromptError(ValueError):
@@ -32,9 +32,9 @@ def load_prompt(name: str, slot: str = "") -> Prompt:
         raise PromptError(f"{name}: no such prompt")
     try:
         text = source.read_text(encoding="utf-8")
-        tree = yaml.safe_load(text)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise PromptError(f"{name}: not YAML: {' '.join(str(error).split())}") from None
+        tree = read_yaml(text)
+    except (YamlError, UnicodeDecodeError) as error:
+        raise PromptError(f"{name}: not YAML: {error}") from None
     if not isinstance(tree, dict) or not all(isinstance(tree.get(key), str) for key in ("system", "user")):
         raise PromptError(f"{name}: a prompt has the texts `system` and `user`")
     if slot and tree["user"].count(slot) != 1:

@@ -13,9 +13,7 @@ from pipeline.recipe import Section
 from pipeline.records import PERSON_KEY, PersonKey
 from pipeline.storage import StorageError, place, read_table
 
-COLUMNS = {"slot": pa.types.is_integer, "score": pa.types.is_floating} | dict.fromkeys(
-    PERSON_KEY, pa.types.is_integer
-)
+KEY = (*PERSON_KEY, "slot")
 
 
 class ScoresError(ValueError):
@@ -55,6 +53,13 @@ class Rounds:
                 found[slot] = self.names[self.by[first + n]]
         return found
 
+    def count(self, persons: pa.Table, slots: int) -> int:
+        """How many of these captions belong to persons (unit, row, person) with so many slots."""
+        named = self.keys[(self.keys[:, 3] >= 0) & (self.keys[:, 3] < slots), :3]
+        there = pa.table(dict(zip(PERSON_KEY, named.T, strict=True)))
+        keys = persons.select(PERSON_KEY).cast(there.schema)
+        return int(there.join(keys, PERSON_KEY, join_type="left semi").num_rows)
+
 
 def load_rounds(settings: Sequence[RecaptionSettings]) -> Rounds:
     """Read the tables and keep each one's worst; raises ScoresError."""
@@ -72,7 +77,7 @@ def load_rounds(settings: Sequence[RecaptionSettings]) -> Rounds:
 def _worst(table: pa.Table, share: float) -> NDArray[np.int64]:
     """The keys of the lowest scores [K, 4], in their order; equal scores are told apart by the key."""
     scores = table["score"].to_numpy()
-    keys = np.stack([table[name].to_numpy().astype(np.int64) for name in (*PERSON_KEY, "slot")], axis=1)
+    keys = np.stack([table[name].to_numpy().astype(np.int64) for name in KEY], axis=1)
     rows = np.lexsort((*reversed(keys.T), scores))[: int(np.ceil(share * len(scores)))]
     worst: NDArray[np.int64] = np.unique(keys[rows], axis=0)
     return worst
@@ -83,11 +88,15 @@ def _read(path: str) -> pa.Table:
         table = read_table(place(path))
     except StorageError as error:
         raise ScoresError(f"scores: {error}") from None
-    for name, is_type in COLUMNS.items():
+    for name in (*KEY, "score"):
         if name not in table.column_names:
             raise ScoresError(f"{path}: column {name} is missing")
-        if not is_type(table.schema.field(name).type) or table[name].null_count:
-            raise ScoresError(f"{path}: column {name} is no column of numbers without gaps")
-    if np.isnan(table["score"].to_numpy()).any():
+        kind, gaps = table.schema.field(name).type, table[name].null_count
+        if not (pa.types.is_integer(kind) or (name == "score" and pa.types.is_floating(kind))):
+            wanted = "numbers" if name == "score" else "whole numbers"
+            raise ScoresError(f"{path}: column {name} holds {kind}, not {wanted}")
+        if gaps:
+            raise ScoresError(f"{path}: column {name} has {gaps} rows without a number")
+    if np.isnan(table["score"].to_numpy().astype(np.float64)).any():
         raise ScoresError(f"{path}: column score holds NaN")
     return table

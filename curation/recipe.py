@@ -5,7 +5,7 @@ from typing import Self
 from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 
 from curation.annotate import AnnotateSettings
-from curation.budget import BudgetSettings
+from curation.budget import Budget, BudgetSettings
 from curation.dedup import DedupSettings
 from curation.download import DownloadSettings
 from curation.gates import GateLimits, looser_than
@@ -33,6 +33,13 @@ class PoolSettings(Section):
         return Pool(workers=self.workers, cpus=self.cpus, gpus=self.gpus)
 
 
+class DownloadPool(PoolSettings):
+    """Workers that wait for the web most of their time."""
+
+    cpus: NonNegativeFloat = 0.5
+    """CPUs of each."""
+
+
 class HarvestRecipe(Section):
     """From URLs to measured persons."""
 
@@ -48,9 +55,9 @@ class HarvestRecipe(Section):
     """How URLs are fetched."""
     persons: PersonSettings = PersonSettings()
     """How persons are measured."""
-    download_pool: PoolSettings = operational(PoolSettings(cpus=0.5))
+    download_pool: DownloadPool = operational(DownloadPool())
     """Workers that download."""
-    measure_pool: PoolSettings = operational(PoolSettings(cpus=1.0))
+    measure_pool: PoolSettings = operational(PoolSettings())
     """Workers that measure."""
 
 
@@ -63,8 +70,13 @@ class AnnotateRecipe(AnnotateSettings):
     """Share of the persons that may fail; above it the command ends with exit code 3."""
     budget: BudgetSettings = operational(BudgetSettings())
     """What a run may ask of models before it ends."""
-    caption_pool: PoolSettings = operational(PoolSettings(cpus=1.0))
+    caption_pool: PoolSettings = operational(PoolSettings())
     """Workers that caption, or that ask the endpoints."""
+
+    def open_budget(self) -> Budget:
+        """The budget of a run; what no endpoint is asked costs nothing."""
+        attempts = self.caption.attempts if self.caption.captioner == "endpoint" else 0
+        return Budget(self.budget, attempts, verdicts=int(self.judge.judge == "endpoint"))
 
 
 class CurateRecipe(Section):

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation.known import Earlier, Known, Need, PersonPlan, known, known_columns
+from curation.known import ASK_AGAIN, Earlier, Known, Need, PersonPlan, known, known_columns
 from curation.recaption import Rounds
 from pipeline.funnel import Counts
 from pipeline.reasons import Status
@@ -76,11 +76,12 @@ class KeptPersons:
                 tables.append(_select(read_table(part, columns=columns).cast(schema), kept, "left semi"))
         return pa.concat_tables(tables)
 
-    def keys(self, unit: Unit) -> pa.Table:
-        """The keys of those persons: unit, row, person."""
-        in_range = (pc.field("unit") >= unit.first) & (pc.field("unit") < unit.first + unit.count)
+    def keys(self, unit: Unit | None = None) -> pa.Table:
+        """The keys of those persons: unit, row, person; without a range, of all."""
         kept = pc.field("status") == Status.KEPT.value
-        return read_table(self.decisions, columns=PERSON_KEY, filters=in_range & kept)
+        if unit:
+            kept &= (pc.field("unit") >= unit.first) & (pc.field("unit") < unit.first + unit.count)
+        return read_table(self.decisions, columns=PERSON_KEY, filters=kept)
 
 
 Plan = Callable[[PersonKey, str], PersonPlan]
@@ -147,12 +148,15 @@ class PairSink:
     def publish(self, unit: Unit, rows: pa.Table) -> Mapping[str, Any]:
         """rows: `pairs` of the unit's persons."""
         pairs = _sorted(rows.cast(arrow_schema(PairRow)))
-        captions = sum(map(len, pairs["captions"].to_pylist()))
+        captions = [caption for row in pairs["captions"].to_pylist() for caption in row]
+        reasons = pairs["reason"].to_pylist()
         written = pc.sum(pairs["written"]).as_py() or 0
         counts = {
-            "pairs": Counts.of(self.kept.keys(unit).num_rows, pairs["reason"].to_pylist()).to_json(),
+            "pairs": Counts.of(self.kept.keys(unit).num_rows, reasons).to_json(),
             "written": written,
-            "taken_over": captions - written,
+            "taken_over": len(captions) - written,
+            "lost": sum(reason in ASK_AGAIN for reason in reasons)
+            + sum(caption["reason"] in ASK_AGAIN for caption in captions),
             "requests": pc.sum(pairs["requests"]).as_py() or 0,
             "tokens": pc.sum(pairs["tokens"]).as_py() or 0,
         }

@@ -11,12 +11,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
 
-import yaml
-
 from curation import mllm
-from curation.completions import one_line
 from pipeline.recipe import parse_recipe
 from pipeline.templates import PLACEHOLDERS, TemplateError
+from pipeline.yaml_text import YamlError, read_yaml
 
 MAX_TOKENS = 800
 ATTEMPTS = 5
@@ -221,9 +219,9 @@ def load_text_prompt(name: str, slots: tuple[str, ...]) -> TextPrompt:
         raise TemplateError(f"{name}: no such prompt")
     text = source.read_text(encoding="utf-8")
     try:
-        tree = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise TemplateError(f"{name}: not YAML: {one_line(str(error))}") from None
+        tree = read_yaml(text)
+    except YamlError as error:
+        raise TemplateError(f"{name}: not YAML: {error}") from None
     if not isinstance(tree, Mapping) or not all(isinstance(tree.get(key), str) for key in ("system", "user")):
         raise TemplateError(f"{name}: a prompt has the texts `system` and `user`")
     for slot in slots:

@@ -11,7 +11,7 @@ import io
 
 import aiohttp
 
-from curation.completions import MllmError, one_line
+from curation.completions import MllmError, RefusedError, one_line
 
 LARGE_BODY_BYTES = 2**20
 """aiohttp sends larger ones in pieces only from a file."""
@@ -91,7 +91,7 @@ class Transport:
             return EndpointError(failure, rest_s=rest_s)
         if status >= 500 or status in NOT_SERVED:
             return EndpointError(failure, suspect=status == 500)
-        return MllmError(failure)
+        return RefusedError(failure)
 
     def _said(self, content: bytes) -> str:
         return one_line(self._without_key(content).decode(errors="replace"))

@@ -53,6 +53,7 @@ class Reason(StrEnum):
     MINOR_AT_RISK = "minor_at_risk"
     SEXUAL_CONTENT = "sexual_content"
     JUDGED_OTHER = "judged_other"
+    JUDGED_UNSURE = "judged_unsure"
     # rejected: the caption, by the audit (curation/audit.py)
     CAPTION_CONTRADICTED = "caption_contradicted"
     # failed: the row of the list
@@ -66,6 +67,7 @@ class Reason(StrEnum):
     ROBOTS_UNREACHABLE = "robots_unreachable"
     HOST_GIVEN_UP = "host_given_up"
     RATE_LIMITED = "rate_limited"
+    QUEUE_TOO_LONG = "queue_too_long"
     HTTP_CLIENT_ERROR = "http_client_error"
     HTTP_SERVER_ERROR = "http_server_error"
     HTTP_PROTOCOL_ERROR = "http_protocol_error"
@@ -135,6 +137,7 @@ _REJECTED = frozenset(
         Reason.MINOR_AT_RISK,
         Reason.SEXUAL_CONTENT,
         Reason.JUDGED_OTHER,
+        Reason.JUDGED_UNSURE,
         Reason.CAPTION_CONTRADICTED,
     }
 )

@@ -24,7 +24,7 @@ from ray.util.metrics import Gauge
 
 from pipeline.attempts import Attempts
 from pipeline.progress import Snapshot, Tallies
-from pipeline.stage import Placed, Pool, Sink, Source, Stage
+from pipeline.stage import Placed, Pool, Sink, Source, Stage, UnitError
 from pipeline.storage import Place
 from pipeline.units import Unit
 
@@ -233,6 +233,8 @@ def _step(block: pa.Table, work: Callable[[Unit, pa.Buffer], pa.Buffer]) -> pa.T
     unit = Unit(row["index"], row["first"], row["count"], row["offset"])
     try:
         payload = work(unit, block["payload"][0].as_buffer())
+    except UnitError as error:  # says all there is to say
+        payload, row["error"] = pa.py_buffer(b""), str(error)
     except Exception:
         payload, row["error"] = pa.py_buffer(b""), traceback.format_exc(limit=-3)
     return _block(row, payload)

@@ -182,17 +182,16 @@ class PhaseFolder:
 
     def totals(self, units: Iterable[int]) -> dict[str, Any]:
         """The counts of some units' markers, added up field by field; they are never all held."""
-        totals: dict[str, Any] = {}
-        for marker in self.markers(units):
-            _add(totals, marker["counts"])
-        return totals
+        return self.summary(units)[0]
 
-    def content(self, units: Iterable[int]) -> str:
-        """Hash of what some units' tables hold, without what equal runs may differ in."""
+    def summary(self, units: Iterable[int]) -> tuple[dict[str, Any], str]:
+        """Totals, and the hash of what the units' tables hold without what equal runs may differ in."""
+        totals: dict[str, Any] = {}
         digest = hashlib.sha256()
         for marker in self.markers(units):
+            _add(totals, marker["counts"])
             digest.update(json.dumps(marker["content"], sort_keys=True).encode())
-        return digest.hexdigest()
+        return totals, digest.hexdigest()
 
     def _publish_tables(
         self, unit: Unit, tables: Mapping[str, pa.Table], part_bytes: int, ending: str = ""

@@ -32,7 +32,7 @@ from pipeline.templates import TemplateError
 
 if TYPE_CHECKING:
     from curation.inputs import UrlList
-    from curation.phases import PhaseReport
+    from curation.phase_work import PhaseReport
     from curation.recipe import CurateRecipe
 
 OVER_BUDGET = 3
@@ -56,7 +56,11 @@ def curate(
         ),
     ] = None,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Take up once more what failed in a harvest that is done.")
+        bool,
+        typer.Option(
+            "--retry-failed",
+            help="Take up once more what failed, of a harvest that is done and of its captions.",
+        ),
     ] = False,
     worst: Annotated[
         str | None, typer.Option(help="How many of its captions: a share, by default 5%.", show_default=False)
@@ -69,8 +73,8 @@ def curate(
     phases = frozenset(str(name) for name in phase or Phase)
     if worst and not recaption:
         raise UsageError("--worst needs --recaption, the table of scores")
-    if retry_failed and "harvest" not in phases:
-        raise UsageError("--retry-failed needs the phase harvest")
+    if retry_failed and phases <= {"pack"}:
+        raise UsageError("--retry-failed needs the phase harvest or annotate")
     overrides = [*(overrides or []), *([recaption_override(recaption, worst or "5%")] if recaption else [])]
     place, settings = output_place(out), read_recipe(recipe, overrides)
     url_list = read_list(settings, urls, place, limit, sample)
@@ -114,19 +118,20 @@ def read_recipe(name: str, overrides: list[str]) -> "CurateRecipe":
     from curation.takedown import TakedownError
 
     recipe = load_recipe(CurateRecipe, name, overrides, others=TRAINING_SECTIONS)
-    try:
-        recipe.annotate.inputs()
-        recipe.dedup.inputs()
-        recipe.takedown.load()
-    except (
-        EmbeddingError,
-        ExemplarError,
-        PromptError,
-        ScoresError,
-        TakedownError,
-        TemplateError,
-    ) as error:
-        raise UsageError(str(error)) from None
+    files = {f"annotate.{key}": read for key, read in recipe.annotate.files().items()}
+    files |= {"dedup": recipe.dedup.inputs, "takedown": recipe.takedown.load}
+    for key, read in files.items():
+        try:
+            read()
+        except (
+            EmbeddingError,
+            ExemplarError,
+            PromptError,
+            ScoresError,
+            TakedownError,
+            TemplateError,
+        ) as error:
+            raise UsageError(f"{key}: {error}") from None
     return recipe
 
 

@@ -32,7 +32,7 @@ from pipeline.storage import publish, read_table
 
 if TYPE_CHECKING:
     from curation.inputs import UrlList
-    from curation.phases import PhaseReport
+    from curation.phase_work import PhaseReport
     from pipeline.cli.matching import Shown
     from training.evaluate import Evaluation
     from world.pictures import Picture

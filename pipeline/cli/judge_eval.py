@@ -38,7 +38,8 @@ def judge_eval(
     """Draw persons to label by hand; called again with the labels, measure the judge by them.
 
     First it writes sheet.html (open it in a browser, type letters, save) and labels.csv (or fill that). Then
-    it prints precision, recall and kappa, and writes result.json. Labels stay good when the judge changes.
+    it prints precision, recall and kappa, and writes result.json (with --keep-min a file named by it). Labels
+    stay good when the judge changes.
     """
     require_curation("judge-eval")
     place = read_place(out)
@@ -55,7 +56,8 @@ def judge_eval(
                 f"--{option} {value}: {folder} holds a sheet with {noted[option]}; name another --sheet"
             )
     result = _evaluate(place, noted, labels or folder / LABELS, keep_min)
-    publish_json(folder / RESULT, asdict(result))
+    name = RESULT if keep_min is None else f"result-keep_min-{keep_min:g}.json"
+    publish_json(folder / name, asdict(result))
     print("\n".join(_lines(result)))
 
 
@@ -128,6 +130,9 @@ def _lines(result: "Evaluation") -> list[str]:
             f"nobody is labelled of those judged {', '.join(result.silent)}: nothing is said of them"
         )
     notes.append(f"same outcome {_percent(result.same)}, kappa {_kappa(result.kappa)}")
+    notes.append(
+        "judged and labels: persons of the sheet; shares and kappa: estimates for all judged persons"
+    )
     head = f"{'outcome':16} {'judged':>6} {'labels':>6}  {'precision':22} {'recall':22} kappa"
     return [*notes, head, *map(_line, result.agreement)]
 

@@ -11,7 +11,7 @@ from world.truth import TruthPerson
 from world.web import Entry
 
 if TYPE_CHECKING:
-    from curation.phases import PhaseReport
+    from curation.phase_work import PhaseReport
 
 IOU_MIN = 0.5
 """Boxes that overlap less (intersection ÷ union) are not those of one person."""

@@ -26,7 +26,7 @@ from pipeline.progress import ShowProgress, show_progress
 from pipeline.storage import read_table
 
 if TYPE_CHECKING:
-    from curation.phases import PhaseReport
+    from curation.phase_work import PhaseReport
 
 
 def plan(

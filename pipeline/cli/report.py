@@ -16,7 +16,7 @@ from pipeline.storage import Place, publish, publish_json, remove
 from pipeline.units import PhaseFolder
 
 if TYPE_CHECKING:
-    from curation.phases import PhaseReport
+    from curation.phase_work import PhaseReport
 
 CAPTIONS = 100_000
 """That the statistics look at: half a minute."""

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from curation.inputs import UrlList
-from curation.phases import Curation, PhaseReport
+from curation.phase_work import PhaseReport
+from curation.phases import Curation
 from curation.recipe import CurateRecipe
 from pipeline.cli.options import TRAINING_SECTIONS
 from pipeline.cli.report import publish_run

@@ -23,7 +23,8 @@ from curation.detectors import Person
 from curation.download import Download
 from curation.inputs import UrlList
 from curation.persons import MeasurePersons, PersonSettings, measure_rows
-from curation.phases import Curation, PhaseReport
+from curation.phase_work import PhaseReport
+from curation.phases import Curation
 from curation.recipe import CurateRecipe
 from pipeline.reasons import Reason
 from pipeline.recipe import parse_recipe, trace

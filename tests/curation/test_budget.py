@@ -51,3 +51,8 @@ def test_counts_of_markers_are_taken_off() -> None:
     budget.spend({"requests": 1, "tokens": 5})
     assert str(budget) == "7 requests and 605 tokens spent"
     assert budget.affordable(UNITS) == []
+
+
+def test_what_no_endpoint_is_asked_costs_nothing() -> None:
+    free = Budget(BudgetSettings(max_requests=1), 0, verdicts=0)
+    assert free.affordable([(Unit(0, 0, 1), Need(verdicts=9, captions=9))])

@@ -1,12 +1,14 @@
 """What the report says of an annotate phase: rates, disagreements, statistics; of all or of a draw."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from curation.caption_report import report_captions, share_of
+from curation.judge import LETTERS
 from pipeline.reasons import Reason
-from pipeline.records import PersonKey
+from pipeline.records import PersonKey, Verdict
 from pipeline.units import PhaseFolder
 from tests.curation.made_pairs import agreement, annotate_phase, caption, pair
 
@@ -80,3 +82,13 @@ def test_a_draw_is_a_share_unless_all_are_wanted_or_there_are_fewer() -> None:
 def test_units_that_are_not_done_are_left_out(phase: PhaseFolder) -> None:
     (phase.path / "done/000/unit-000001.json").unlink()
     assert [each["captions"] for each in report_captions(phase, 0).numbers["captioners"]] == [1, 1]
+
+
+def test_verdicts_stand_first_even_where_nobody_has_a_caption(tmp_path: Path) -> None:
+    verdict = Verdict(letter="B", scores=[0.1] * len(LETTERS), model_id="toy-vl", prompt_id="p")
+    rejected = replace(pair([]), verdict=verdict, reason=Reason.NOT_REAL)
+    only = report_captions(annotate_phase(tmp_path / "a", [[rejected]]), 0)
+    assert [section.title for section in only.sections] == ["Verdicts of toy-vl"]
+    assert only.numbers["verdicts"][0]["letters"] == {"B": 1}
+    both = report_captions(annotate_phase(tmp_path / "b", [[rejected, pair([caption()])]]), 0)
+    assert [section.title for section in both.sections][:2] == ["Verdicts of toy-vl", "Captioners"]

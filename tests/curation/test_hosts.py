@@ -191,7 +191,7 @@ def test_a_row_whose_turn_would_come_too_late_is_refused_at_once() -> None:
     for _ in range(3):
         asker.hosts.answered(asker.take())
     assert asker.clock.time == 120.0
-    assert [asker.give_up().reason for _ in range(2)] == [Reason.RATE_LIMITED] * 2
+    assert [asker.give_up().reason for _ in range(2)] == [Reason.QUEUE_TOO_LONG] * 2
     assert asker.clock.time == 120.0
 
 

@@ -34,8 +34,12 @@ def test_a_person_is_kept_from_the_threshold_on() -> None:
     assert decide(scores(A=0.49, B=0.51), 0.5) is Reason.NOT_REAL
 
 
-def test_the_likeliest_other_letter_is_the_reason_even_where_a_is_likelier() -> None:
-    assert decide(scores(A=0.6, D=0.25, F=0.15), 0.7) is Reason.CUT_OFF
+def test_the_likeliest_letter_is_the_reason_however_unlikely() -> None:
+    assert decide(scores(A=0.3, D=0.4, F=0.3), 0.5) is Reason.CUT_OFF
+
+
+def test_a_letter_to_keep_that_is_not_likely_enough_is_a_reason_of_its_own() -> None:
+    assert decide(scores(A=0.6, D=0.25, F=0.15), 0.7) is Reason.JUDGED_UNSURE
 
 
 @pytest.mark.parametrize(("letter", "reason"), [item for item in LETTERS.items() if item[1]])

@@ -102,8 +102,9 @@ def test_another_threshold_is_tried_on_the_same_scores() -> None:
     drawn = Drawn({KEYS[0]: "A"}, {"A": 1})
     said = {KEYS[0]: scores(A=0.6, F=0.4)}
     loose, strict = (evaluate(drawn, {KEYS[0]: "F"}, said, keep_min) for keep_min in (0.5, 0.7))
-    assert loose.same is not None and strict.same is not None  # noqa: PT018
-    assert (loose.same.value, strict.same.value) == (0.0, 1.0)
+    rejected = [each.agreement[1].recall for each in (loose, strict)]
+    assert [share and share.value for share in rejected] == [0.0, 1.0]
+    assert [each.outcome for each in strict.agreement][2:] == ["unclear", "judged_unsure"]
 
 
 def test_what_the_labels_cannot_say_is_said() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from curation.captioners import read_person
 from curation.pack import FitImages
-from curation.phases import PhaseError, PhaseReport
+from curation.phase_work import PhaseError, PhaseReport
 from curation.recipe import CurateRecipe
 from pipeline.funnel import AccountingError, Counts, check_accounting
 from pipeline.recipe import RecipeError, load_recipe

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from curation.phases import Curation, PhaseReport
+from curation.phase_work import PhaseReport
+from curation.phases import Curation
 from pipeline.cli.report import publish_run, write_report
 from pipeline.objects import ObjectPath
 from pipeline.storage import StorageError, publish, read_json, remove, run_lock, sizes

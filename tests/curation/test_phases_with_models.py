@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from curation.mllm import MllmError
-from curation.phases import PhaseError, PhaseReport
+from curation.phase_work import PhaseError, PhaseReport
 from pipeline.cli.report import publish_run
 from pipeline.recipe import parse_recipe
 from pipeline.templates import load_library
@@ -125,6 +125,33 @@ def test_another_revision_of_one_model_asks_that_model_only(tmp_path: Path, endp
     assert Counter(request["model"] for request in questions(endpoint)[asked:]) == {"large": PERSONS}
 
 
+def test_captions_that_an_endpoint_lost_are_retried_without_the_harvest(tmp_path: Path) -> None:
+    ill = True
+
+    def often(number: int, body: Row) -> Any:
+        caption = "structured_outputs" not in body
+        return (400, b"too long") if ill and caption and body["seed"] % 4 == 0 else answer(number, body)
+
+    def again(notices: list[str]) -> dict[str, PhaseReport]:
+        made = curation(tmp_path, of, phases=frozenset({"annotate", "pack"}))
+        made = replace(made, retry_failed=True, notice=notices.append)
+        return {report.phase: report for report in made.run()}
+
+    with fake_endpoint(often, models=MODELS) as endpoint:
+        of, said = settings(endpoint), list[str]()
+        first = captions(run(tmp_path, of)[0])
+        lost = [key for key, caption in first.items() if caption["reason"] == "caption_failed"]
+        assert len(questions(endpoint)) == 2 * PERSONS  # other words would not help
+        ill, asked = False, len(questions(endpoint))
+        reports = again(said)
+        assert len(questions(endpoint)) - asked == len(lost) > 0
+        assert said == [f"annotate: 0 verdicts and {len(lost)} captions to make in 2 units"]
+        assert reports["decide"].done_before == 1
+        assert {caption["reason"] for caption in captions(reports).values()} == {None}
+        again(said)
+        assert said[1:] == ["nothing to retry: nothing failed that could do better"]
+
+
 def test_a_recaption_round_asks_for_the_worst_and_later_rounds_keep_it(
     tmp_path: Path, endpoint: FakeEndpoint
 ) -> None:
@@ -179,7 +206,7 @@ def test_a_judge_decides_who_is_captioned_and_its_verdicts_are_taken_over(
     assert reports["annotate"].line.counts.kept == PERSONS
     before = len(endpoint.requests)
     strict, notices = run(tmp_path, settings(endpoint, judge=judge | {"keep_min": 0.95}))
-    assert strict["annotate"].line.counts.rejected == {"not_real": PERSONS}
+    assert strict["annotate"].line.counts.rejected == {"judged_unsure": PERSONS}
     assert (notices, len(endpoint.requests)) == ([], before)
 
 

@@ -64,9 +64,13 @@ def test_without_rounds_every_caption_stands() -> None:
         (lambda t: t.drop_columns(["slot"]), "column slot is missing"),
         (
             lambda t: t.set_column(1, "row", pa.array(["x"], pa.string())),
-            "column row is no column of numbers",
+            "column row holds string, not whole numbers",
         ),
-        (lambda t: t.set_column(4, "score", pa.array([None], pa.float64())), "column score is no column"),
+        (
+            lambda t: t.set_column(4, "score", pa.array([None], pa.float64())),
+            "column score has 1 rows without a number",
+        ),
+        (lambda t: t.set_column(4, "score", pa.array(["0.5"])), "column score holds string, not numbers"),
         (lambda t: t.set_column(4, "score", pa.array([float("nan")])), "column score holds NaN"),
     ],
 )
@@ -83,3 +87,15 @@ def test_a_table_that_is_none_is_refused_by_file_and_column(
 def test_a_missing_table_is_refused_by_name() -> None:
     with pytest.raises(ScoresError, match=r"nowhere\.parquet"):
         load_rounds([RecaptionSettings(scores="nowhere.parquet", worst=0.5)])
+
+
+def test_whole_numbers_are_scores_too(tmp_path: Path) -> None:
+    path = scores(tmp_path / "s.parquet", [(0, 0, 7.0), (1, 0, 3.0)])
+    pq.write_table(pq.read_table(path).set_column(4, "score", pa.array([7, 3])), path)
+    assert load_rounds([RecaptionSettings(scores=path, worst=0.5)]).keys.tolist() == [[0, 1, 0, 0]]
+
+
+def test_named_captions_of_other_persons_or_slots_are_not_counted(tmp_path: Path) -> None:
+    path = scores(tmp_path / "s.parquet", [(0, 0, 0.1), (0, 1, 0.1), (5, 0, 0.1), (0, 2, 0.1)])
+    persons = pa.table({"unit": [0, 0], "row": [0, 1], "person": [0, 0]})
+    assert load_rounds([RecaptionSettings(scores=path, worst=1.0)]).count(persons, 2) == 2

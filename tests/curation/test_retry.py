@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from curation.phases import PhaseError, PhaseReport
+from curation.phase_work import PhaseError, PhaseReport
 from curation.retry import RetryRound
 from pipeline.reasons import Reason
 from pipeline.storage import StorageError, listing
@@ -82,16 +82,21 @@ def test_a_retry_that_is_stopped_goes_on_with_or_without_the_option(
     assert [row["status"] for row in urls if row["url"] == FAILS] == ["kept"]
 
 
-def test_after_a_round_the_same_recipe_does_nothing_and_the_option_begins_another(
-    failed: Path, healed: list[str]
-) -> None:
+def test_after_a_round_the_same_recipe_does_nothing(failed: Path, healed: list[str]) -> None:
     first = retry(failed)
     again = InProcess()
     assert final_rows(retry(failed, again, again=False)) == final_rows(first)
     assert again.ran == []
-    second = retry(failed)
-    assert RetryRound.of(second["harvest"].folder).number == 2
-    assert healed == [FAILS]
+
+
+def test_where_nothing_failed_no_round_is_begun_and_that_is_said(failed: Path, healed: list[str]) -> None:
+    retry(failed)
+    said: list[str] = []
+    again = InProcess()
+    made = replace(curation(failed, runner=again), retry_failed=True, notice=said.append)
+    harvest, *_ = made.run()
+    assert (said, again.ran) == (["nothing to retry: nothing failed that could do better"], [])
+    assert RetryRound.of(harvest.folder) == RetryRound(1, "ended")
 
 
 def test_other_phases_wait_for_a_round_that_is_under_way(failed: Path, healed: list[str]) -> None:

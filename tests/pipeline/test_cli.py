@@ -107,6 +107,26 @@ def test_a_bad_override_of_curation_is_named(
     assert not Path("out").exists()
 
 
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("annotate.caption.templates=nowhere", "annotate.caption.templates: nowhere: "),
+        ("annotate.caption.templates_min=1000", "annotate.caption.templates: attributes: "),
+        (
+            "annotate.caption.recaption=[{scores: gone.parquet, worst: 0.5}]",
+            "annotate.caption.recaption: scores: ",
+        ),
+        ("takedown.path=gone.csv", "takedown: gone.csv: "),
+    ],
+)
+def test_a_file_that_a_setting_names_in_vain_is_told_with_the_setting(
+    override: str, message: str, webperson: Command, urls: str
+) -> None:
+    ended = webperson("curate", "laptop", "--urls", urls, "--out", "out", "--set", override)
+    assert ended.code == 2
+    assert line(ended).startswith(f"error: {message}")
+
+
 def test_a_bad_override_of_training_is_named(webperson: Command) -> None:
     ended = webperson("train", "laptop", "--shards", "shards", "--out", "out", "--set", "train.batch_sise=3")
     assert (ended.code, line(ended)) == (

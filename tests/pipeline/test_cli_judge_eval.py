@@ -101,8 +101,15 @@ def test_a_threshold_is_tried_without_asking_anybody(judged: Path, endpoint: Fak
     call(judged)
     label(judged)
     asked = len(endpoint.requests)
-    assert "kept                  0" in call(judged, "--keep-min", "0.95")
+    call(judged)
+    own = (judged / "judge-eval/result.json").read_text()
+    printed = call(judged, "--keep-min", "0.95")
+    assert "kept                  0" in printed
+    assert "judged_unsure" in printed
     assert len(endpoint.requests) == asked
+    assert (judged / "judge-eval/result.json").read_text() == own
+    tried = json.loads((judged / "judge-eval/result-keep_min-0.95.json").read_text())
+    assert tried["keep_min"] == 0.95
 
 
 def test_labels_measure_a_judge_that_comes_later(

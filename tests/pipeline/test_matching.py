@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from curation.phases import PhaseReport
+from curation.phase_work import PhaseReport
 from pipeline.cli.matching import (
     Pair,
     identities_of,

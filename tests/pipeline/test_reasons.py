@@ -38,6 +38,7 @@ REJECTED = {
     "minor_at_risk",
     "sexual_content",
     "judged_other",
+    "judged_unsure",
     "caption_contradicted",
 }
 
