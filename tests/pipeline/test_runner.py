@@ -21,7 +21,7 @@ from pipeline import runner
 from pipeline.attempts import Attempts
 from pipeline.reasons import Reason
 from pipeline.runner import Cluster, RunnerError, UnitStatus, check_pools, pool_cpus
-from pipeline.stage import Placed, Pool, Process, Stage
+from pipeline.stage import Placed, Pool, Process, Stage, UnitError
 from pipeline.storage import listing, publish
 from pipeline.units import Unit, slice_units
 
@@ -220,6 +220,14 @@ def test_an_exception_becomes_the_error_of_its_unit_and_no_later_step_touches_it
     assert row["error"].strip().endswith("ValueError: 0 is not for us")
     assert runner._publish(bad, Files(Path("nowhere")), UNMARKED).equals(bad)
     assert worked(bad, Double()).equals(bad)
+
+
+def test_an_error_that_says_all_there_is_comes_without_a_traceback() -> None:
+    def unreached(unit: Unit, payload: pa.Buffer) -> pa.Buffer:
+        raise UnitError("toy: no endpoint answers")
+
+    (row,) = runner._step(block(Unit(0, 0, 1)), unreached).to_pylist()
+    assert row["error"] == "toy: no endpoint answers"
 
 
 def test_the_environment_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
