@@ -15,12 +15,11 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from open_clip.tokenizer import SimpleTokenizer
 
 from curation.claim_words import ClaimWords
 from curation.claims import Claims, read_claims
+from curation.clip_tokens import CONTEXT_TOKENS, ClipTokens
 from curation.distinct import Distinct
-from curation.validate import CONTEXT_TOKENS
 from pipeline.records import PERSON_KEY, PersonKey
 
 WEBPERSON_VOCABULARY = 96_623
@@ -93,7 +92,7 @@ def caption_statistics(
     The values of `by` part them into groups, in order of arrival behind `all`: models, prompts, or names that
     the caller gives two captioners of one sample.
     """
-    tokenizer = SimpleTokenizer()
+    clip_tokens = ClipTokens()
     tallies = defaultdict(_Tally, {ALL: _Tally()})
     for batch in batches:
         columns = (batch[name].to_pylist() for name in ("text", "template_id", by))
@@ -101,7 +100,7 @@ def caption_statistics(
             caption = _Caption(
                 template=template,
                 words=[word.lower() for word in _WORD.findall(text)],
-                clip_tokens=len(tokenizer.encode(text)) + 2,
+                clip_tokens=clip_tokens.count(text),
                 claimed=_claimed(read_claims(text, words)),
             )
             tallies[ALL].add(caption)

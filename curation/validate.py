@@ -13,15 +13,13 @@ from importlib import resources
 from itertools import pairwise
 from typing import Self
 
-from open_clip.tokenizer import SimpleTokenizer
 from pydantic import Field, PositiveInt, model_validator
 
+from curation.clip_tokens import CONTEXT_TOKENS, ClipTokens
 from pipeline.reasons import Reason
 from pipeline.recipe import Section
 
 WORDS = "caption-words.csv"
-CONTEXT_TOKENS = 77
-"""CLIP's text tower reads as many, start and end among them."""
 
 
 class CaptionLimits(Section):
@@ -89,7 +87,7 @@ class Validator:
 
     def __init__(self, limits: CaptionLimits) -> None:
         self._limits = limits
-        self._tokenizer = SimpleTokenizer()
+        self._clip_tokens = ClipTokens()
         self._words = _load_words()
 
     def problem(self, text: str, siblings: Sequence[str] = ()) -> Finding | None:
@@ -129,7 +127,7 @@ class Validator:
             yield Finding(Reason.CAPTION_SHORT, f"{words} words")
         if words > limits.words_max:
             yield Finding(Reason.CAPTION_LONG, f"{words} words")
-        tokens = len(self._tokenizer.encode(text)) + 2
+        tokens = self._clip_tokens.count(text)
         if tokens > limits.clip_tokens_max:
             yield Finding(Reason.CAPTION_LONG, f"{tokens} tokens of CLIP")
         sentences = len(_SENTENCE_END.findall(text)) or 1
