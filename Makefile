@@ -39,6 +39,7 @@ check: setup
 proof: vllm  ## long tests and series of kills; results stand in benchmarks/
 	$(RUN) $(VENV)/bin/python -m pytest tests -m proof
 	$(RUN) $(VENV)/bin/python -m benchmarks.kills
+	$(RUN) $(VENV)/bin/python -m benchmarks.serving
 	$(RUN) OMP_NUM_THREADS=1 $(VENV)/bin/python -m benchmarks.audit --mllm world/tiny_mllm/a
 
 bench: vllm  ## measurements; results stand in benchmarks/
@@ -48,7 +49,9 @@ bench: vllm  ## measurements; results stand in benchmarks/
 	$(RUN) $(VENV)/bin/python -m benchmarks.download
 	$(RUN) OMP_NUM_THREADS=1 $(VENV)/bin/python -m benchmarks.harvest
 	$(RUN) $(VENV)/bin/python -m benchmarks.units
+	$(RUN) OMP_NUM_THREADS=1 $(VENV)/bin/python -m benchmarks.dedup
 	$(RUN) $(VENV)/bin/python -m benchmarks.mllm_client
+	$(RUN) OMP_NUM_THREADS=1 $(VENV)/bin/python -m benchmarks.real_vllm
 	$(RUN) OMP_NUM_THREADS=1 $(VENV)/bin/python -m benchmarks.vllm_client
 	$(RUN) OMP_NUM_THREADS=1 $(VENV)/bin/python -m benchmarks.audit
 

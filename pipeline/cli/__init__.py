@@ -49,8 +49,7 @@ def main() -> None:
     # `--debug` may stand anywhere, so it is taken before the commands read their options.
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
-    # A supervisor's SIGTERM stops a run as Ctrl-C does: workers are ended and the lock is let go.
-    signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    signal.signal(signal.SIGTERM, _stop)
     try:
         code = build_app()(arguments, prog_name="webperson", standalone_mode=False)
     except typer.TyperException as error:
@@ -62,6 +61,15 @@ def main() -> None:
         print("stopped; the same command goes on from here", file=sys.stderr)
         sys.exit(FAILURE)
     sys.exit(code)
+
+
+def _stop(*_: object) -> None:
+    """A supervisor's SIGTERM stops a run as Ctrl-C does: workers are ended and the lock is let go."""
+    if (
+        signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    ):  # left in the background by a shell
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.kill(os.getpid(), signal.SIGINT)
 
 
 def _explain(error: Exception, debug: bool) -> int:

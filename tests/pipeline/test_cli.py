@@ -3,6 +3,7 @@
 import importlib.util
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
@@ -309,6 +310,22 @@ def test_an_interrupted_command_says_how_to_go_on(
     monkeypatch.setattr(import_module("pipeline.cli.report"), "write_report", interrupt)
     ended = webperson("report", "out")
     assert ended.code == 1
+    assert ended.err.splitlines()[-1] == "stopped; the same command goes on from here"
+
+
+def test_sigterm_stops_a_command_even_where_the_shell_has_it_ignore_ctrl_c(
+    webperson: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def terminated(*_: Any) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        time.sleep(5)
+
+    monkeypatch.setattr(import_module("pipeline.cli.report"), "write_report", terminated)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        ended = webperson("report", "out")
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert ended.err.splitlines()[-1] == "stopped; the same command goes on from here"
 
 
