@@ -65,9 +65,7 @@ def main() -> None:
 
 def _stop(*_: object) -> None:
     """A supervisor's SIGTERM stops a run as Ctrl-C does: workers are ended and the lock is let go."""
-    if (
-        signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-    ):  # left in the background by a shell
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # left in the background by a shell
         signal.signal(signal.SIGINT, signal.default_int_handler)
     os.kill(os.getpid(), signal.SIGINT)
 
