@@ -66,11 +66,13 @@ def test_the_first_that_fails_is_named_and_the_other_is_ended(
 
 
 PROGRAM = """
+import signal
 import sys
 from pathlib import Path
 from pipeline.cli.trainings import train_together
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background
     recipe, shards, out = sys.argv[1:]
     runs = {"a": (Path(shards), Path(out))}
     train_together(recipe, ["train.epochs=100000"], runs, lambda *step: print(*step, flush=True))
