@@ -167,11 +167,11 @@ class Curation:
         done = len(units) - len(todo)
         self._work.begin("annotate", folder, len(units), done)
         while chosen := budget.affordable(needs):
-            begun = len(units) - len(needs)
+            before, begun = len(units) - len(needs), {unit.index for unit in chosen}
             sink = PairSink(folder, kept)
-            for counts in self._work.each("annotate", chosen, begun, len(units), source, stages, sink):
+            for counts in self._work.each("annotate", chosen, before, len(units), source, stages, sink):
                 budget.spend(counts)
-            needs = [(unit, need) for unit, need in needs if unit not in set(chosen)]
+            needs = [(unit, need) for unit, need in needs if unit.index not in begun]
             if budget.blind:
                 raise PhaseError("annotate: answers count no tokens, which budget.max_tokens needs")
         left = {unit.index for unit, _ in needs}
