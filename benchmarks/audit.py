@@ -11,7 +11,8 @@ The world looks like a game, with plain colours in daylight: in photographs the 
 more often. Its rules were made while looking at persons of another seed.
 
 With --mllm a tiny MLLM, served by the real vLLM, writes captions of further persons from their crops, and
-what it tells wrongly is found or not; without, what was published of that stays. The result is written to
+what it tells wrongly is found or not; what was published of others stays, under how long each was taught.
+One that was taught for less errs more, which tells more of the audit. The result is written to
 benchmarks/results/audit.json.
 """
 
@@ -49,7 +50,7 @@ from world.truth import Kind, Lie, TruthCaption
 RESULT = Path(__file__).parent / "results" / "audit.json"
 PEOPLE, CAPTIONS, SEED, LIE_RATE = 150, 6, 34, 0.3
 MLLM_PEOPLE, MLLM_CAPTIONS, MLLM_SEED = 500, 2, 35
-MLLM = "captions_of_a_tiny_mllm"
+MLLM = "captions_of_tiny_mllms"
 MANY, JPEG_QUALITY = 10**9, 95
 SETTINGS = AuditSettings()
 
@@ -89,7 +90,7 @@ def main() -> None:
         "planted_wrong_colours": _wrong_colours(
             [(caption.text, each) for each in shown for caption in each.lying], words
         ),
-        MLLM: _told_by(weights, words) if weights else _published().get(MLLM),
+        MLLM: _published().get(MLLM, {}) | ({_taught(weights): _told_by(weights, words)} if weights else {}),
         "siblings": _siblings(shown, words),
         "colour_pairs": _pairs(shown, words),
         "microseconds": _speed(shown, words),
@@ -128,6 +129,11 @@ def _draw(people: int, captions_each: int, seed: int) -> Iterable[Shown]:
         yield Shown(person, encode_jpeg(crop, JPEG_QUALITY), colours, captions[0], captions[1])
 
 
+def _taught(weights: Path) -> str:
+    trained = json.loads((weights / "trained.json").read_text())
+    return f"{weights.name}, {trained['eye_steps']} and {trained['text_steps']} steps"
+
+
 def _audited(text: str, shown: Shown, words: ClaimWords) -> CaptionAudit:
     return audit(read_claims(text, words), shown.colours, SETTINGS)
 
@@ -145,7 +151,6 @@ def _told_by(weights: Path, words: ClaimWords) -> dict[str, Any]:
     wrong = sum(bool(_wrong_regions(text, each.identity.look, words)) for text, each in told)
     audits = [_audited(text, each, words) for text, each in told]
     return {
-        "model": str(weights),
         "persons": MLLM_PEOPLE,
         "captions_with_a_wrong_colour": _share(wrong, len(told)),
         "captions_contradicted": _share(_contradicted(audits), len(told)),
