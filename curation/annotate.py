@@ -81,8 +81,8 @@ class AnnotateSettings(Section):
         captions, check = caption_plan(self.caption, self.writers()), self.check()
         rounds = rounds or load_rounds(self.caption.recaption)
         judging = judge_inputs(self.judge, self.models)
-        # The stand-in writes the same text again: nothing is gained by asking it.
-        attempts = self.caption.attempts if self.caption.captioner == "endpoint" else 1
+        # The stand-in writes the same text again: what fails today stands with its reason.
+        attempts = self.caption.attempts if self.caption.captioner == "endpoint" else 0
 
         def person(key: PersonKey, crop_sha256: str) -> PersonPlan:
             verdict_id = fingerprint(*judging, crop_sha256) if judging else ""
@@ -100,13 +100,11 @@ class AnnotateSettings(Section):
         files: dict[str, Callable[[], object]] = {
             "caption.templates": caption.library,
             "caption.recaption": lambda: load_rounds(caption.recaption),
+            "caption.prompt": lambda: load_prompt(caption.prompt, PROMPT_SLOT),
+            "judge.prompt": lambda: load_prompt(judge.prompt),
         }
-        if caption.captioner == "endpoint":
-            files["caption.prompt"] = lambda: load_prompt(caption.prompt, PROMPT_SLOT)
-        if judge.judge == "endpoint":
-            files["judge.prompt"] = lambda: load_prompt(judge.prompt)
-            if judge.exemplars:
-                files["judge.exemplars"] = partial(load_exemplars, judge.exemplars)
+        if judge.exemplars:
+            files["judge.exemplars"] = partial(load_exemplars, judge.exemplars)
         return files
 
     def inputs(self) -> list[str]:

@@ -130,7 +130,7 @@ class Annotator:
             problem = check.auditor.problem(caption.text, colours) if caption.text else None
             if problem and caption.reason is None:
                 standing[slot] = replace(caption, reason=problem.reason, error=problem.detail)
-                if check.rewrites:
+                if check.rewrites and plan.attempts:
                     del standing[slot]
                     refused[slot] = caption
         for each in planned:

@@ -6,6 +6,7 @@ can be compared. Tables of `pairs` are read unit by unit, as often as there are 
 
 import heapq
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -199,13 +200,17 @@ def _text(pair: Row) -> str:
     return "\n".join([*caption_lines(pair), *sorted(reasons)])
 
 
+_HOW_IT_IS_REACHED = re.compile(r"annotate\.models\.\d+\.(?!(name|revision|weight)$)")
+"""Of a model's settings, those that shape no caption."""
+
+
 def _that_differ(beside: Beside) -> list[tuple[str, str, str]]:
     """Settings in which the two recipes differ: name, value here, value there."""
     one, other = (dict(_settings(folder.trace.get("recipe"))) for folder in (beside.one, beside.other))
     return [
         (name, _short(one.get(name)), _short(other.get(name)))
         for name in sorted({*one, *other})
-        if one.get(name) != other.get(name)
+        if one.get(name) != other.get(name) and not _HOW_IT_IS_REACHED.match(name)
     ]
 
 

@@ -144,16 +144,16 @@ class CaptionWriter:
         repeated. Raises UnreachableError, CropError.
         """
         started, requests, tokens = time.monotonic(), 0, 0
-        attempts, left = 0, self.settings.attempts
+        first, left = 0, self.settings.attempts
         texts, taken = [caption.text or "" for caption in siblings], list(others)
         if refused:
-            attempts = refused.attempts
-            left -= attempts if refused.reason else 0  # what counted once has all its attempts again
+            first = refused.attempts
+            left -= first if refused.reason else 0  # what counted once has all its attempts again
             taken.append(refused.template_id)
         draft: Draft | None = None
         problem: Finding | None = None
-        for attempt in range(attempts, attempts + left):
-            attempts += 1
+        answered, attempt = 0, first
+        for attempt in range(first, first + left):
             try:
                 next_draft = await self.captioner.write(person, planned, attempt, taken)
             except UnreachableError as error:
@@ -161,23 +161,26 @@ class CaptionWriter:
                 raise UnreachableError(f"{name}: no endpoint answers: {error}") from None
             except MllmError as error:
                 requests, tokens = requests + error.requests, tokens + error.tokens
-                draft, problem = None, Finding(Reason.CAPTION_FAILED, str(error))
+                problem = Finding(Reason.CAPTION_FAILED, str(error))
                 if isinstance(error, RefusedError):
                     break
                 continue
             if next_draft is None:
                 problem = problem or Finding(Reason.CAPTION_EMPTY, "no template left that could be filled")
                 break
-            draft = next_draft
+            draft, answered = next_draft, attempt + 1
             taken.append(draft.template_id)
             requests += draft.answer.attempts if draft.answer else 0
             tokens += _tokens(draft)
             problem = self.check.problem(draft.text, texts, colours)
             if problem is None or not self.check.asks_again(problem):
                 break
-        seconds = time.monotonic() - started
-        caption = replace(self._caption(planned, draft, problem), attempts=attempts, seconds=seconds)
-        return Written(caption, requests, tokens)
+        # Where the last attempts were lost, the text before them stays: they are made once more, and not it.
+        if draft is None and refused and problem:
+            caption = replace(refused, reason=problem.reason, error=problem.detail)
+        else:
+            caption = replace(self._caption(planned, draft, problem), attempts=answered or attempt + 1)
+        return Written(replace(caption, seconds=time.monotonic() - started), requests, tokens)
 
     def _caption(self, planned: PlannedCaption, draft: Draft | None, problem: Finding | None) -> Caption:
         answer = draft.answer if draft else None

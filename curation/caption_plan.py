@@ -72,7 +72,7 @@ class CaptionPlan:
             caption_key = CaptionKey(key.unit, key.row, key.person, slot)
             template = self._templates[templates[slot]] if slot < len(templates) else None
             if again and self._templates:
-                template = self._other(f"{self._seed}/{caption_key}/{again}", templates)
+                template = self._of_round(f"{self._seed}/{key}/{again}", slot, templates)
             writer = self._writers[writers[slot % len(writers)]]
             planned.append(self._planned(caption_key, writer, template, crop_sha256, again))
         return planned
@@ -84,6 +84,12 @@ class CaptionPlan:
         name = f"{self._seed}/{planned.key}/{planned.seed}/attempt-{attempt}"
         template = self._other(name, taken) if self._templates else None
         return template, _seed(name)
+
+    def _of_round(self, name: str, slot: int, planned: Sequence[str]) -> Template:
+        """None of those `planned` (ids) while there are others; another one for each slot of a round."""
+        drawn = self._draw_template.choose(name, len(planned) + self._slots)
+        others = [id_ for id_ in drawn if id_ not in planned] or drawn
+        return self._templates[others[slot % len(others)]]
 
     def _other(self, name: str, taken: Sequence[str]) -> Template:
         drawn = self._draw_template.choose(name, len(taken) + 1)

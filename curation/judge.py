@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, Self
 
+import numpy as np
 from pydantic import Field, model_validator
 
 from curation.captioners import Person
@@ -72,7 +73,7 @@ def decide(scores: Sequence[float], keep_min: float) -> Reason | None:
     scores: in the letters' order.
     """
     by_letter = dict(zip(LETTERS, scores, strict=True))
-    if by_letter[KEEP] >= keep_min:
+    if np.float32(by_letter[KEEP]) >= np.float32(keep_min):  # tables hold 32 bits
         return None
     return LETTERS[max(by_letter, key=by_letter.__getitem__)] or Reason.JUDGED_UNSURE
 

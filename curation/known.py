@@ -32,7 +32,7 @@ class PersonPlan:
     keep_min: float = 0.0
     """Whom the judge gives less gets no captions."""
     attempts: int = 1
-    """How often a caption may be asked for until it counts."""
+    """How often a caption may be asked for until it counts; 0 where asking again gives the same."""
     crop_sha256: str = ""
 
     @property
@@ -86,7 +86,7 @@ class Known:
             return Need()
         verdicts = int(bool(self.plan.verdict_id) and self.verdict is None)
         counting = sum(caption["reason"] is None for caption in self.captions.values())
-        audits = counting if self.plan.check.rewrites and self.colours is None else 0
+        audits = counting if self.plan.check.rewrites and self.plan.attempts and self.colours is None else 0
         return Need(verdicts, len(self.plan.captions) - len(self.captions), audits)
 
     @property
@@ -131,7 +131,8 @@ def known(plan: PersonPlan, rows: Iterable[Row]) -> Known:
         if colours is None and row["colours"] and row["colours"]["measured_id"] == plan.colours_id:
             colours = row["colours"]
         for caption in row["captions"]:
-            if caption["caption_id"] == wanted.get(caption["slot"]) and caption["reason"] not in ASK_AGAIN:
+            lost = caption["text"] is None and caption["reason"] in ASK_AGAIN
+            if caption["caption_id"] == wanted.get(caption["slot"]) and not lost:
                 found.setdefault(caption["slot"], []).append(caption)
     standing, refused = _sorted_out(plan, found, stored_colours(colours) if colours else None)
     return Known(plan, verdict, standing, colours, refused)
@@ -162,7 +163,7 @@ def _today(
     plan: PersonPlan, caption: Row, siblings: Sequence[str], colours: GarmentColours | None
 ) -> Row | None:
     """A caption with today's reason; None if it is to be written anew."""
-    given_up = caption["reason"] is not None and caption["attempts"] >= plan.attempts
+    given_up = not plan.attempts or (caption["reason"] is not None and caption["attempts"] >= plan.attempts)
     if caption["text"] is None:
         return caption if given_up else None
     problem = plan.check.problem(caption["text"], siblings, colours)

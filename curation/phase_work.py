@@ -74,7 +74,8 @@ class Work:
         todo = [unit for unit in units if unit.index not in finished]
         if todo and phase not in self.phases:
             raise PhaseError(
-                f"{phase}: {len(todo)} of {len(units)} units are not done; run --phase {phase} first"
+                f"{phase}: {len(todo)} of {len(units)} units of this list and recipe are not done; "
+                f"run --phase {phase} first"
             )
         if todo and phase == "harvest":
             for problem in self.unready():

@@ -62,7 +62,7 @@ class Curation:
         harvest = self.retry(self.harvest())
         reports = [harvest, *self._after(harvest)]
         retry = RetryRound.of(harvest.folder)
-        if retry.state == "harvested" and "pack" in self.phases and not reports[-1].left:
+        if retry.state == "harvested" and reports[-1].phase != "decide" and not reports[-1].left:
             replace(retry, state="ended").note(harvest.folder)
         return reports
 
@@ -93,6 +93,8 @@ class Curation:
         folder, retry = harvest.folder, RetryRound.of(harvest.folder)
         if self.retry_failed and retry.state == "ended":
             retry = self._open_round(harvest, retry)
+        elif self.retry_failed:
+            self.notice(f"round {retry.number} of retrying is under way and is ended first")
         if retry.state != "open":
             return harvest
         if "harvest" not in self.phases:
@@ -114,9 +116,9 @@ class Curation:
     def _open_round(self, harvest: PhaseReport, last: RetryRound) -> RetryRound:
         """The next round; the last one where nothing failed. Without the phase harvest, of captions alone."""
         annotated = self._annotate_folder(harvest.folder, self._decisions_folder(harvest), last)
-        lost = annotated.totals(annotated.finished()).get("lost", 0)
+        captions = "annotate" in self.phases and annotated.totals(annotated.finished()).get("lost", 0) > 0
         rows = "harvest" in self.phases and bool(harvest.line.counts.failed)
-        if not rows and not lost:
+        if not rows and not captions:
             self.notice("nothing to retry: nothing failed that could do better")
             return last
         return RetryRound(last.number + 1, "open" if rows else "harvested").note(harvest.folder)
@@ -239,8 +241,8 @@ class Curation:
 
     def _announce_rounds(self, rounds: Rounds, kept: KeptPersons) -> None:
         """Say how many captions the scores name here; PhaseError for none: they are of another harvest."""
-        named = len(rounds.keys)
-        found = rounds.count(kept.keys(), self.recipe.annotate.caption.captions_per_person)
+        named = len(rounds.last)
+        found = rounds.count_last(kept.keys(), self.recipe.annotate.caption.captions_per_person)
         line = f"annotate: {found} of {named} captions that the scores name are of persons kept here"
         if not found:
             raise PhaseError(line)

@@ -1,6 +1,7 @@
 """Captions written anew because a table of scores, such as training gives, finds them worst."""
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -53,12 +54,19 @@ class Rounds:
                 found[slot] = self.names[self.by[first + n]]
         return found
 
-    def count(self, persons: pa.Table, slots: int) -> int:
-        """How many of these captions belong to persons (unit, row, person) with so many slots."""
-        named = self.keys[(self.keys[:, 3] >= 0) & (self.keys[:, 3] < slots), :3]
+    @property
+    def last(self) -> NDArray[np.int64]:
+        """The captions that the last round names [K, 4]."""
+        keys: NDArray[np.int64] = self.keys[self.by == len(self.names) - 1]
+        return keys
+
+    def count_last(self, persons: pa.Table, slots: int) -> int:
+        """How many of the last round's belong to persons (unit, row, person) with so many slots."""
+        keys = self.last
+        named = keys[(keys[:, 3] >= 0) & (keys[:, 3] < slots), :3]
         there = pa.table(dict(zip(PERSON_KEY, named.T, strict=True)))
-        keys = persons.select(PERSON_KEY).cast(there.schema)
-        return int(there.join(keys, PERSON_KEY, join_type="left semi").num_rows)
+        wanted = persons.select(PERSON_KEY).cast(there.schema)
+        return int(there.join(wanted, PERSON_KEY, join_type="left semi").num_rows)
 
 
 def load_rounds(settings: Sequence[RecaptionSettings]) -> Rounds:
@@ -78,7 +86,7 @@ def _worst(table: pa.Table, share: float) -> NDArray[np.int64]:
     """The keys of the lowest scores [K, 4], in their order; equal scores are told apart by the key."""
     scores = table["score"].to_numpy()
     keys = np.stack([table[name].to_numpy().astype(np.int64) for name in KEY], axis=1)
-    rows = np.lexsort((*reversed(keys.T), scores))[: int(np.ceil(share * len(scores)))]
+    rows = np.lexsort((*reversed(keys.T), scores))[: math.ceil(round(share * len(scores), 6))]
     worst: NDArray[np.int64] = np.unique(keys[rows], axis=0)
     return worst
 
@@ -88,6 +96,8 @@ def _read(path: str) -> pa.Table:
         table = read_table(place(path))
     except StorageError as error:
         raise ScoresError(f"scores: {error}") from None
+    if not table.num_rows:
+        raise ScoresError(f"{path}: holds no rows")
     for name in (*KEY, "score"):
         if name not in table.column_names:
             raise ScoresError(f"{path}: column {name} is missing")
@@ -99,4 +109,7 @@ def _read(path: str) -> pa.Table:
             raise ScoresError(f"{path}: column {name} has {gaps} rows without a number")
     if np.isnan(table["score"].to_numpy().astype(np.float64)).any():
         raise ScoresError(f"{path}: column score holds NaN")
+    repeated = table.num_rows - table.group_by([*KEY]).aggregate([]).num_rows
+    if repeated:
+        raise ScoresError(f"{path}: {repeated} rows name a caption that stands before")
     return table

@@ -8,6 +8,7 @@ A lasting 500 may be either's, and counts against the question.
 """
 
 import io
+import os
 
 import aiohttp
 
@@ -74,6 +75,9 @@ class Transport:
                 if response.status != 200:
                     raise await self._failure(response)
                 content, whole = await _read(response, self._answer_max_bytes)
+        except aiohttp.ClientConnectorError as error:  # its own text names the address once more, and ssl
+            why = os.strerror(error.os_error.errno) if error.os_error.errno else str(error.os_error)
+            raise EndpointError(f"cannot connect: {why}") from None
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise EndpointError(self._said(f"{type(error).__name__}: {error}".encode())) from None
         if not whole:

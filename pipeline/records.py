@@ -215,7 +215,7 @@ class Caption:
     audit: CaptionAudit | None = None
     """None without a text."""
     attempts: I32 = field(default=0, metadata=VOLATILE)
-    """How often it was asked for, each time with another seed."""
+    """How often it was asked for until this text, each time with another seed."""
     seconds: F32 | None = field(default=None, metadata=VOLATILE)
 
 

@@ -55,6 +55,9 @@ def curate(
             help="Write anew what this table of scores finds worst: Parquet, a row for each caption."
         ),
     ] = None,
+    worst: Annotated[
+        str | None, typer.Option(help="How many of its captions: a share, by default 5%.", show_default=False)
+    ] = None,
     retry_failed: Annotated[
         bool,
         typer.Option(
@@ -62,9 +65,6 @@ def curate(
             help="Take up once more what failed, of a harvest that is done and of its captions.",
         ),
     ] = False,
-    worst: Annotated[
-        str | None, typer.Option(help="How many of its captions: a share, by default 5%.", show_default=False)
-    ] = None,
     overrides: Overrides = None,
 ) -> None:
     """Harvest, annotate and pack: from a list of URLs to training shards. Run it again to go on."""
@@ -224,6 +224,6 @@ def print_curation(reports: list["PhaseReport"], console: Console) -> None:
     for report in reports:
         did = f"{report.units - report.done_before - report.left} of {report.units} units done now"
         if report.done_before == report.units:
-            did = "was done already, nothing to do"
+            did = "was done already, nothing to do" if report.units else "nothing to do"
         note = f" ({report.note})" if report.note else ""
         console.print(f"{report.phase}: {did}{note}: {report.folder.path}", highlight=False, soft_wrap=True)

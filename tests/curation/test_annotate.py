@@ -423,6 +423,28 @@ def test_more_attempts_go_on_behind_those_that_were_made() -> None:
     assert (row["requests"], row["captions"][0]["attempts"]) == (1, 3)
 
 
+def test_where_further_attempts_are_lost_the_text_before_them_stays_and_is_not_asked_for_again() -> None:
+    replies = [completion("Possibly."), (400, b"no"), completion(GOOD)]
+    with fake_endpoint(lambda n, _: replies[n]) as endpoint:
+        of = endpoint_settings(endpoint, captions_per_person=1, attempts=3)
+        (first,) = run(of, drawn(0))
+        (row,) = run(of, drawn(0, refused=first["captions"]))
+    (caption,) = first["captions"]
+    assert (caption["text"], caption["reason"], caption["attempts"]) == ("Possibly.", "caption_failed", 1)
+    answered, _, again = map(question, endpoint.requests)
+    assert answered != again
+    assert (row["status"], row["captions"][0]["attempts"]) == ("kept", 2)
+
+
+def test_what_is_asked_for_once_more_in_vain_keeps_its_text() -> None:
+    with fake_endpoint(lambda n, _: completion("Possibly.") if n == 0 else (400, b"no")) as endpoint:
+        of = endpoint_settings(endpoint, captions_per_person=1, attempts=2)
+        (first,) = run(of, drawn(0))
+        (row,) = run(of, drawn(0, refused=first["captions"]))
+    (caption,) = row["captions"]
+    assert (caption["text"], caption["reason"], caption["attempts"]) == ("Possibly.", "caption_failed", 1)
+
+
 def test_what_counted_once_has_all_its_attempts_again_and_other_ones() -> None:
     with fake_endpoint(lambda n, _: completion(GOOD)) as endpoint:
         (first,) = run(endpoint_settings(endpoint, captions_per_person=1), drawn(0))

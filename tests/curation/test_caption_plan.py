@@ -73,6 +73,18 @@ def test_a_round_moves_its_caption_and_no_other() -> None:
         assert after[1].template not in (before[0].template, before[1].template)
 
 
+def test_a_round_gives_both_captions_of_a_person_templates_of_their_own() -> None:
+    for key in KEYS:
+        first, second = plan().person(key, "crop", ("round-0", "round-0"))
+        assert first.template != second.template
+
+
+def test_a_later_round_moves_no_caption_of_an_earlier_one() -> None:
+    for key in KEYS:
+        before, after = (plan().person(key, "crop", (again, "round-0")) for again in ("", "round-1"))
+        assert before[1] == after[1]
+
+
 def test_a_further_attempt_has_another_seed_and_a_template_not_taken() -> None:
     (planned, _) = plan().person(KEYS[0], "crop")
     assert planned.template is not None

@@ -38,6 +38,10 @@ def test_the_likeliest_letter_is_the_reason_however_unlikely() -> None:
     assert decide(scores(A=0.3, D=0.4, F=0.3), 0.5) is Reason.CUT_OFF
 
 
+def test_a_probability_decides_alike_before_and_after_it_was_stored_in_32_bits() -> None:
+    assert decide(scores(A=float(np.float32(0.9)), B=0.1), 0.9) is decide(scores(A=0.9, B=0.1), 0.9) is None
+
+
 def test_a_letter_to_keep_that_is_not_likely_enough_is_a_reason_of_its_own() -> None:
     assert decide(scores(A=0.6, D=0.25, F=0.15), 0.7) is Reason.JUDGED_UNSURE
 

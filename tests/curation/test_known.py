@@ -78,6 +78,16 @@ def test_a_caption_that_the_endpoint_lost_is_asked_for_from_the_beginning() -> N
     assert looked_at([row(caption(0, None, "caption_failed", attempts=3))], attempts=4).refused == {}
 
 
+def test_a_text_whose_further_attempts_were_lost_is_gone_on_with() -> None:
+    lost = caption(0, "Possibly a man in red.", "caption_failed")
+    assert looked_at([row(lost)], attempts=2).refused == {0: lost}
+
+
+def test_where_asking_again_gives_the_same_what_fails_today_stands_with_its_reason() -> None:
+    found = looked_at([row(caption(0, GOOD))], STRICT, attempts=0)
+    assert (reasons(found), found.refused) == ({0: "caption_short"}, {})
+
+
 def test_of_two_earlier_captions_the_one_that_counts_wins() -> None:
     rows = [row(caption(0, "Possibly.", "caption_guesses")), row(caption(0, GOOD)), row(caption(0, OTHER))]
     assert looked_at(rows).captions[0]["text"] == GOOD

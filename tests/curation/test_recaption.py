@@ -98,4 +98,35 @@ def test_whole_numbers_are_scores_too(tmp_path: Path) -> None:
 def test_named_captions_of_other_persons_or_slots_are_not_counted(tmp_path: Path) -> None:
     path = scores(tmp_path / "s.parquet", [(0, 0, 0.1), (0, 1, 0.1), (5, 0, 0.1), (0, 2, 0.1)])
     persons = pa.table({"unit": [0, 0], "row": [0, 1], "person": [0, 0]})
-    assert load_rounds([RecaptionSettings(scores=path, worst=1.0)]).count(persons, 2) == 2
+    assert load_rounds([RecaptionSettings(scores=path, worst=1.0)]).count_last(persons, 2) == 2
+
+
+@pytest.mark.parametrize(
+    ("rows", "worst", "named"), [(100, 0.07, 7), (50, 0.14, 7), (100, 0.55, 55), (3, 0.5, 2)]
+)
+def test_a_share_is_not_rounded_up_for_the_sake_of_a_last_bit(
+    tmp_path: Path, rows: int, worst: float, named: int
+) -> None:
+    path = scores(tmp_path / "s.parquet", [(n, 0, n / 100) for n in range(rows)])
+    assert len(load_rounds([RecaptionSettings(scores=path, worst=worst)]).keys) == named
+
+
+def test_only_the_last_round_is_counted(tmp_path: Path) -> None:
+    paths = [scores(tmp_path / f"{n}.parquet", [(row, 0, 0.1)]) for n, row in enumerate((0, 9))]
+    rounds = load_rounds([RecaptionSettings(scores=path, worst=1.0) for path in paths])
+    assert rounds.count_last(pa.table({"unit": [0], "row": [0], "person": [0]}), 2) == 0
+
+
+@pytest.mark.parametrize(
+    ("rows", "problem"),
+    [
+        ([], "holds no rows"),
+        ([(0, 0, 0.1), (1, 0, 0.2), (0, 0, 0.3)], "1 rows name a caption that stands before"),
+    ],
+)
+def test_a_table_without_rows_or_with_a_caption_twice_is_refused(
+    tmp_path: Path, rows: list[tuple[int, int, float]], problem: str
+) -> None:
+    path = scores(tmp_path / "s.parquet", rows)
+    with pytest.raises(ScoresError, match=problem):
+        load_rounds([RecaptionSettings(scores=path, worst=0.5)])

@@ -125,3 +125,14 @@ def test_a_round_that_cannot_be_read_is_said_and_not_forgotten(failed: Path, hea
     (harvest.path / "retry.json").write_bytes(b"")
     with pytest.raises(StorageError, match=r"retry\.json: not JSON"):
         retry(failed, again=False)
+
+
+def test_a_round_ends_with_the_last_phase_that_works(failed: Path, healed: list[str]) -> None:
+    reports = retry(failed, phases=frozenset({"harvest", "annotate"}))
+    assert RetryRound.of(reports["harvest"].folder) == RetryRound(1, "ended")
+
+
+def test_packing_alone_begins_no_round(failed: Path, healed: list[str]) -> None:
+    reports = retry(failed, phases=frozenset({"pack"}))
+    assert RetryRound.of(reports["harvest"].folder) == RetryRound()
+    assert healed == []
