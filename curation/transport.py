@@ -75,11 +75,8 @@ class Transport:
                 if response.status != 200:
                     raise await self._failure(response)
                 content, whole = await _read(response, self._answer_max_bytes)
-        except aiohttp.ClientConnectorError as error:  # its own text names the address once more, and ssl
-            why = os.strerror(error.os_error.errno) if error.os_error.errno else str(error.os_error)
-            raise EndpointError(f"cannot connect: {why}") from None
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise EndpointError(self._said(f"{type(error).__name__}: {error}".encode())) from None
+            raise EndpointError(self._said(_in_words(error).encode())) from None
         if not whole:
             raise MllmError(f"answer longer than {self._answer_max_bytes} bytes")
         return self._without_key(content)
@@ -113,6 +110,13 @@ async def _read(response: aiohttp.ClientResponse, most: int) -> tuple[bytes, boo
         if len(content) > most:
             return bytes(content[:most]), False
     return bytes(content), True
+
+
+def _in_words(error: Exception) -> str:
+    """A refused connection without the address, which stands before it, and without talk of ssl."""
+    if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, ConnectionError):
+        return f"cannot connect: {os.strerror(error.os_error.errno or 0)}"
+    return f"{type(error).__name__}: {error}"
 
 
 def _rest_s(retry_after: str) -> float:
