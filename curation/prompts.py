@@ -21,10 +21,10 @@ class Prompt:
     user: str
 
 
-def load_prompt(name: str, slot: str = "") -> Prompt:
+def load_prompt(name: str, *slots: str) -> Prompt:
     """Load a prompt by path, or by the name of a packaged one; raises PromptError.
 
-    slot: what `user` must hold exactly once, such as `{template}`.
+    slots: what `user` must hold exactly once each, such as `{template}`.
     """
     path = Path(name)
     source = path if path.is_file() else resources.files("prompts") / f"{name}.yaml"
@@ -37,6 +37,7 @@ def load_prompt(name: str, slot: str = "") -> Prompt:
         raise PromptError(f"{name}: not YAML: {error}") from None
     if not isinstance(tree, dict) or not all(isinstance(tree.get(key), str) for key in ("system", "user")):
         raise PromptError(f"{name}: a prompt has the texts `system` and `user`")
-    if slot and tree["user"].count(slot) != 1:
-        raise PromptError(f"{name}: user: needs {slot} exactly once")
+    for slot in slots:
+        if tree["user"].count(slot) != 1:
+            raise PromptError(f"{name}: user: needs {slot} exactly once")
     return Prompt(hashlib.sha256(text.encode()).hexdigest()[:12], tree["system"], tree["user"])

@@ -9,10 +9,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from curation.prompts import Prompt, load_prompt
 from curation.template_clusters import RANDOM_PER_CLUSTER, Clusters, cluster, representatives
 from curation.template_embeddings import TFIDF, Vectors, make_encoder
 from curation.template_lint import TemplateFinding, TemplateProblem, TemplateWords, find_problems
-from curation.template_model import Answers, Question, Tell, TextModel, TextPrompt, ask_all, load_text_prompt
+from curation.template_model import Answers, Question, Tell, TextModel, ask_all, filled
 from curation.template_repeats import near_repeats
 from curation.template_review import ReviewRow, Source
 from pipeline.templates import Draw, Template, TemplateError, read_templates
@@ -92,8 +93,8 @@ def _from_captions(
     captions: Sequence[str], using: Library, settings: BuildSettings, dropped: Counter[str]
 ) -> list[Template]:
     """One template a caption; without those that have problems or repeat another one."""
-    prompt = load_text_prompt("template-from-caption", ("caption",))
-    questions = [Question(*prompt.filled(caption=text), settings.seed) for text in captions]
+    prompt = load_prompt("template-from-caption", "{caption}")
+    questions = [Question(*filled(prompt, caption=text), settings.seed) for text in captions]
     answers = ask_all("templates", questions, using.model, using.answers, using.tell, settings.workers)
     found: dict[str, Template] = {}
     for answer in answers:
@@ -116,7 +117,7 @@ def _new(
     kept: Sequence[Template], using: Library, settings: BuildSettings, dropped: Counter[str]
 ) -> list[Template]:
     """What the model writes to examples of those that are kept, each text once."""
-    prompt = load_text_prompt("template-new", ("examples", "count"))
+    prompt = load_prompt("template-new", "{examples}", "{count}")
     requests = math.ceil(settings.new / settings.new_per_request)
     questions = _new_questions(prompt, kept, requests, settings)
     answers = ask_all("new", questions, using.model, using.answers, using.tell, settings.workers)
@@ -134,14 +135,14 @@ def _new(
 
 
 def _new_questions(
-    prompt: TextPrompt, kept: Sequence[Template], requests: int, settings: BuildSettings
+    prompt: Prompt, kept: Sequence[Template], requests: int, settings: BuildSettings
 ) -> list[Question]:
     texts = {template.id: template.text for template in kept}
     draw, questions = Draw(texts), []
     for request in range(requests):
         shown = draw.choose(f"{settings.seed}/new-{request}", settings.examples)
         examples, count = "\n".join(texts[id_] for id_ in shown), str(settings.new_per_request)
-        questions.append(Question(*prompt.filled(examples=examples, count=count), settings.seed + request))
+        questions.append(Question(*filled(prompt, examples=examples, count=count), settings.seed + request))
     return questions
 
 

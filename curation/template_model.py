@@ -4,17 +4,16 @@ import asyncio
 import hashlib
 import json
 import threading
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
 
 from curation import mllm
+from curation.prompts import Prompt
 from pipeline.recipe import parse_recipe
 from pipeline.templates import PLACEHOLDERS, TemplateError
-from pipeline.yaml_text import YamlError, read_yaml
 
 MAX_TOKENS = 800
 ATTEMPTS = 5
@@ -45,20 +44,12 @@ class TextModel(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class TextPrompt:
-    """Instructions for a text model; `id` is the hash of the file, 12 hex digits."""
-
-    id: str
-    system: str
-    user: str
-
-    def filled(self, **values: str) -> tuple[str, str]:
-        """System and user text; `{vocabulary}` and the names of `values` are slots."""
-        system, user = self.system.replace("{vocabulary}", _vocabulary()), self.user
-        for name, value in values.items():
-            user = user.replace(f"{{{name}}}", value)
-        return system, user
+def filled(prompt: Prompt, **values: str) -> tuple[str, str]:
+    """System and user text; `{vocabulary}` and the names of `values` are slots."""
+    system, user = prompt.system.replace("{vocabulary}", _vocabulary()), prompt.user
+    for name, value in values.items():
+        user = user.replace(f"{{{name}}}", value)
+    return system, user
 
 
 class ChatModel:
@@ -206,28 +197,6 @@ def ask_all(
     if unreached:
         raise unreached
     return [answers.get(model, question) for question in questions]
-
-
-def load_text_prompt(name: str, slots: tuple[str, ...]) -> TextPrompt:
-    """A prompt by path, or by the name of a packaged one; `user` must hold each slot once.
-
-    Raises TemplateError naming the file.
-    """
-    path = Path(name)
-    source = path if path.is_file() else resources.files("prompts") / f"{name}.yaml"
-    if not source.is_file():
-        raise TemplateError(f"{name}: no such prompt")
-    text = source.read_text(encoding="utf-8")
-    try:
-        tree = read_yaml(text)
-    except YamlError as error:
-        raise TemplateError(f"{name}: not YAML: {error}") from None
-    if not isinstance(tree, Mapping) or not all(isinstance(tree.get(key), str) for key in ("system", "user")):
-        raise TemplateError(f"{name}: a prompt has the texts `system` and `user`")
-    for slot in slots:
-        if tree["user"].count(f"{{{slot}}}") != 1:
-            raise TemplateError(f"{name}: user: needs {{{slot}}} exactly once")
-    return TextPrompt(hashlib.sha256(text.encode()).hexdigest()[:12], tree["system"], tree["user"])
 
 
 def _ask(model: TextModel, answers: Answers, question: Question) -> UnreachableTextModelError | None:

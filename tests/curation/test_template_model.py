@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from curation.prompts import load_prompt
 from curation.template_model import (
     Answers,
     ChatModel,
@@ -12,7 +13,7 @@ from curation.template_model import (
     TextModelError,
     UnreachableTextModelError,
     ask_all,
-    load_text_prompt,
+    filled,
 )
 from pipeline.recipe import RecipeError
 from pipeline.templates import PLACEHOLDERS, TemplateError
@@ -192,22 +193,9 @@ def test_progress_is_told_from_what_stands_to_the_end(tmp_path: Path) -> None:
     ("name", "slots"), [("template-from-caption", ("caption",)), ("template-new", ("examples", "count"))]
 )
 def test_packaged_prompts_name_every_placeholder_and_leave_no_slot(name: str, slots: tuple[str, ...]) -> None:
-    system, user = load_text_prompt(name, slots).filled(**dict.fromkeys(slots, "VALUE"))
+    system, user = filled(
+        load_prompt(name, *(f"{{{slot}}}" for slot in slots)), **dict.fromkeys(slots, "VALUE")
+    )
     assert all(f"[{placeholder}]" in system for placeholder in PLACEHOLDERS)
     assert user.count("VALUE") == len(slots)
     assert "{" not in system + user
-
-
-@pytest.mark.parametrize(
-    ("text", "error"),
-    [
-        ("system: a", "texts `system` and `user`"),
-        ("{", "not YAML"),
-        ("system: a\nuser: b", r"needs \{caption\} exactly once"),
-    ],
-)
-def test_a_bad_prompt_is_named(tmp_path: Path, text: str, error: str) -> None:
-    path = tmp_path / "prompt.yaml"
-    path.write_text(text, encoding="utf-8")
-    with pytest.raises(TemplateError, match=error):
-        load_text_prompt(str(path), ("caption",))
