@@ -27,6 +27,7 @@ def build_app() -> typer.Typer:
     app = typer.Typer(
         help="From a list of image URLs to a person-retrieval model. With --debug, errors show a traceback.",
         no_args_is_help=True,
+        rich_markup_mode="markdown",  # a paragraph of a docstring is shown as one
         add_completion=False,
         pretty_exceptions_enable=False,
     )
