@@ -122,32 +122,41 @@ class Annotator:
     async def _caption(
         self, plan: PersonPlan, row: Row, person: "_Lazily", colours: GarmentColours, out: _Outcome
     ) -> None:
-        """Take over the captions that are known and stand, write the others."""
-        check, planned = self.writer.check, plan.captions
-        standing = {caption["slot"]: _caption(caption) for caption in row["captions"]}
-        refused = {caption["slot"]: _caption(caption) for caption in row["refused"]}
-        for slot, caption in list(standing.items()):  # only now that colours are known, some do not
+        """Take over the captions that stand, write the others."""
+        standing, refused = self._held_against(colours, plan, row)
+        for planned in plan.captions:
+            slot = planned.key.slot
+            if slot not in standing:
+                siblings = [caption for caption in standing.values() if caption.reason is None]
+                others = [other.template.id for other in plan.captions if other.template and other != planned]
+                others += [caption.template_id for caption in standing.values()]
+                before = refused.get(slot)
+                written = await self.writer.write(person.read(), planned, siblings, others, colours, before)
+                standing[slot] = written.caption
+                out.written += 1
+                out.cost(written.requests, written.tokens)
+            text = standing[slot].text
+            audit = None if text is None else self.writer.check.auditor.audit(text, colours)
+            out.captions.append(replace(standing[slot], audit=audit))
+
+    def _held_against(
+        self, colours: GarmentColours, plan: PersonPlan, row: Row
+    ) -> tuple[dict[int, Caption], dict[int, Caption]]:
+        """By slot, the known captions that stand, and those that are asked for once more: some are found out
+        only now that the colours are measured.
+        """
+        check = self.writer.check
+        standing, refused = (
+            {known["slot"]: _read_caption(known) for known in row[name]} for name in ("captions", "refused")
+        )
+        for slot, caption in list(standing.items()):
             problem = check.auditor.problem(caption.text, colours) if caption.text else None
             if problem and caption.reason is None:
                 standing[slot] = replace(caption, reason=problem.reason, error=problem.detail)
                 if check.rewrites and plan.attempts:
                     del standing[slot]
                     refused[slot] = caption
-        for each in planned:
-            slot = each.key.slot
-            if slot not in standing:
-                siblings = [caption for caption in standing.values() if caption.reason is None]
-                others = [other.template.id for other in planned if other.template and other is not each]
-                others += [caption.template_id for caption in standing.values()]
-                written = await self.writer.write(
-                    person.read(), each, siblings, others, colours, refused.get(slot)
-                )
-                standing[slot] = written.caption
-                out.written += 1
-                out.cost(written.requests, written.tokens)
-            text = standing[slot].text
-            audit = check.auditor.audit(text, colours) if text is not None else None
-            out.captions.append(replace(standing[slot], audit=audit))
+        return standing, refused
 
     async def _judge(self, judge: Judge, person: Person, verdict_id: str, out: _Outcome) -> Finding | None:
         """Ask the judge; what is wrong if there is no verdict."""
@@ -163,7 +172,7 @@ class Annotator:
         return None
 
 
-def _caption(row: Row) -> Caption:
+def _read_caption(row: Row) -> Caption:
     """A caption as a table holds it, where its reason is a text."""
     return Caption(**{**row, "reason": Reason(row["reason"]) if row["reason"] else None})
 
