@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -225,7 +225,7 @@ def _person_row(
     crop = crop_person(picture, person.box_xyxy_px, settings.pad_share)
     left, top, *_ = crop_box(person.box_xyxy_px, picture.shape[1], picture.shape[0], settings.pad_share)
     stored = person_gate(person.box_xyxy_px, person.score, person.keypoints, settings.pixel_floor) is None
-    return asdict(
+    return vars(
         PersonRow(
             unit=row["unit"],
             row=row["row"],
