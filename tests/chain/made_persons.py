@@ -79,4 +79,5 @@ def _row(number: int, jpeg: bytes, made: Take) -> Row:
         "verdict": None,
         "captions": [],
         "colours": None,
+        "refused": [],
     }
