@@ -49,7 +49,8 @@ def gallery(out: Place, phases: Mapping[str, str], per_reason: int = 6) -> list[
             *_by_status(annotated, harvest, _why),
             *sections,
         ]
-    return [kept.section("Kept", harvest, lambda row: captions.get(person_key(row), [])), *sections]
+    first = kept.section("Kept by the gates", harvest, lambda row: captions.get(person_key(row), []))
+    return [first, *sections]
 
 
 def phase_folder(path: Place) -> PhaseFolder:

@@ -6,7 +6,7 @@ folder again and does what is missing; a changed one starts a new folder beside 
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from curation.annotate import Annotate
 from curation.buckets import BucketRows, Buckets, note_places, sorted_places
@@ -121,7 +121,8 @@ class Curation:
         if not rows and not captions:
             self.notice("nothing to retry: nothing failed that could do better")
             return last
-        return RetryRound(last.number + 1, "open" if rows else "harvested").note(harvest.folder)
+        state: Literal["open", "harvested"] = "open" if rows else "harvested"
+        return RetryRound(last.number + 1, state, last.captions + captions).note(harvest.folder)
 
     def _harvest_stages(self) -> list[Placed]:
         settings, takedown = self.recipe.harvest, self.recipe.takedown.load()
@@ -180,6 +181,8 @@ class Curation:
         totals = folder.totals(unit.index for unit in units if unit.index not in left)
         unfinished = f"{len(units) - len(left)} of {len(units)} units" if left else ""
         note = f"captions written {totals.get('written', 0)}, taken over {totals.get('taken_over', 0)}"
+        if unusable := totals.get("unusable", 0):
+            note += f"; {unusable} of these captions failed or are rejected"
         if needs:
             need = sum((need for _, need in needs), Need())
             note += f"; the budget ends here: {budget}; {len(needs)} units left, which need {need}"
@@ -292,6 +295,6 @@ class Curation:
             "harvest_settings": harvest.trace["settings"],
             "units_per_unit": settings.units_per_unit,
         }
-        rounds = [str(retry.number)] if retry.number else []
+        rounds = [str(retry.captions)] if retry.captions else []
         inputs = (decisions.path.name, settings.result_settings(), *settings.inputs(), *rounds)
         return self._folder("annotate", fingerprint(*shared.values(), *inputs), **shared)

@@ -29,6 +29,8 @@ class RetryRound:
 
     number: int = 0
     state: Literal["open", "harvested", "ended"] = "ended"
+    captions: int = 0
+    """How many rounds had captions to retry: annotate has a folder for each."""
 
     @classmethod
     def of(cls, harvest: PhaseFolder) -> Self:
@@ -37,11 +39,12 @@ class RetryRound:
         if not path.is_file():
             return cls()
         noted = read_json(path)
-        return cls(noted["number"], noted["state"])
+        return cls(noted["number"], noted["state"], noted.get("captions", noted["number"]))
 
     def note(self, harvest: PhaseFolder) -> Self:
         """Write it down."""
-        publish_json(harvest.path / FILE, {"number": self.number, "state": self.state})
+        noted = {"number": self.number, "state": self.state, "captions": self.captions}
+        publish_json(harvest.path / FILE, noted)
         return self
 
     def left(self, harvest: PhaseFolder, units: int) -> list[int]:

@@ -155,6 +155,7 @@ class PairSink:
             "pairs": Counts.of(self.kept.keys(unit).num_rows, reasons).to_json(),
             "written": written,
             "taken_over": len(captions) - written,
+            "unusable": sum(caption["reason"] is not None for caption in captions),
             "lost": sum(reason in ASK_AGAIN for reason in reasons)
             + sum(caption["reason"] in ASK_AGAIN for caption in captions),
             "requests": pc.sum(pairs["requests"]).as_py() or 0,

@@ -15,7 +15,10 @@ from pipeline.reasons import Status
 from pipeline.report import Section
 
 KEPT_MEANS = "kept, if likely enough"
-TEXT = "the likeliest letter of each person; a letter to keep counts from annotate.judge.keep_min on"
+TEXT = (
+    "the likeliest letter of each person; a letter to keep counts from annotate.judge.keep_min on, else its "
+    "person is judged_unsure; kept are those who are so still after captions and audit"
+)
 
 
 @dataclass

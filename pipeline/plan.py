@@ -87,8 +87,8 @@ def plan_text(sampled: Sampled, captions: int) -> str:
         lines.append(f"  {fate:<{width}}  {found}  about {round(part.value / 100 * total):,} URLs")
     persons = mean(sampled.kept_persons, total).times(total)
     between = f"{_rounded(persons.low)} to {_rounded(persons.high)}"
-    lines.append(f"Persons kept by the gates: {_rounded(persons.value)} ({between}), before duplicates")
-    lines.append(f"Captions to be written: {_rounded(persons.value * captions)}, {captions} a person")
+    lines.append(f"Persons kept: {_rounded(persons.value)} ({between}); the whole list has more duplicates")
+    lines.append(f"Captions to be written: at most {_rounded(persons.value * captions)}, {captions} a person")
     lines.append(_hours(sampled))
     for name, taken in (("Traffic in", sampled.fetched_bytes), ("Storage of harvest", sampled.stored_bytes)):
         lines.append(f"{name}: {_bytes(taken / rows)} a URL, {_bytes(taken / rows * total)} in all")

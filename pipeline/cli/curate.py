@@ -105,6 +105,9 @@ def curate(
             soft_wrap=True,
         )
     if over:
+        console.print(
+            "--retry-failed takes up once more what the web or an endpoint has cost.", soft_wrap=True
+        )
         raise typer.Exit(OVER_BUDGET)
 
 

@@ -54,8 +54,11 @@ def plan(
     console.print(text, highlight=False, soft_wrap=True)
     stored = found.stored_bytes / found.urls.rows_in * found.list_rows
     _say_ready(list(no_space(place, stored)), console)
-    ready = "ready: the output folder, weights, devices and names are as the recipe wants them"
+    ready = "ready: the output folder, weights, devices and hosts' names are as the recipe wants them"
     console.print(ready, highlight=False, soft_wrap=True)
+    if models := settings.annotate.asked():
+        text = f"not asked, nor counted in hours: {', '.join(model.name for model in models)}"
+        console.print(text, highlight=False, soft_wrap=True)
 
 
 def _say_ready(lines: list[str], console: Console) -> None:

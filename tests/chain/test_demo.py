@@ -197,7 +197,8 @@ def test_every_planted_duplicate_is_found_and_no_other(demo: Demo) -> None:
 def test_the_report_shows_kept_and_rejected_persons_with_reasons(demo: Demo) -> None:
     html = (demo.out / "report.html").read_text()
     assert html.count("data:image/jpeg;base64,") > 30
-    for text in ("Kept", "Rejected: low_score", "Rejected: exact_duplicate", "attributes-stand-in"):
+    titles = ("Kept by the gates", "Rejected: low_score", "Rejected: exact_duplicate")
+    for text in (*titles, "attributes-stand-in"):
         assert text in html
     assert "http://127.0.0.1" not in html.split("<body>")[0]
 

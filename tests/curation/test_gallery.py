@@ -35,13 +35,13 @@ def sections(made: tuple[Path, dict[str, str]], per_reason: int = 6) -> dict[str
 
 
 def test_the_kept_come_first_then_a_section_for_each_reason(made: tuple[Path, dict[str, str]]) -> None:
-    assert list(sections(made)) == ["Kept", "Rejected: exact_duplicate", "Rejected: low_score"]
+    assert list(sections(made)) == ["Kept by the gates", "Rejected: exact_duplicate", "Rejected: low_score"]
 
 
 def test_the_kept_stand_with_measurements_and_captions_in_the_order_of_their_keys(
     made: tuple[Path, dict[str, str]],
 ) -> None:
-    samples = sections(made)["Kept"].samples
+    samples = sections(made)["Kept by the gates"].samples
     assert samples[0].lines[0] == "000000-00000-00: score 0.95, 160×400 px, 17 keypoints at 0.5"
     assert [line.split(":")[0] for line, *_ in (s.lines for s in samples)] == sorted(
         s.lines[0].split(":")[0] for s in samples
@@ -60,13 +60,13 @@ def test_a_duplicate_names_the_person_who_stays(made: tuple[Path, dict[str, str]
 
 def test_a_section_says_how_many_of_how_many_it_shows(made: tuple[Path, dict[str, str]]) -> None:
     few = sections(made, per_reason=1)
-    assert few["Kept"].text == "4 of 8 persons"
+    assert few["Kept by the gates"].text == "4 of 8 persons"
     assert few["Rejected: low_score"].text == "1 of 4 persons"
     assert [len(section.samples) for section in few.values()] == [4, 1, 1]
 
 
 def test_pictures_are_small_jpegs(made: tuple[Path, dict[str, str]]) -> None:
-    (picture, *_) = sections(made)["Kept"].samples
+    (picture, *_) = sections(made)["Kept by the gates"].samples
     with Image.open(io.BytesIO(picture.jpeg)) as image:
         assert image.format == "JPEG"
         assert max(image.size) == THUMBNAIL_PX
@@ -142,7 +142,7 @@ def test_a_contradiction_stands_under_its_caption_and_has_a_section(
     trace = {"units_per_unit": 2, "harvest": phases["harvest"]}
     annotate_phase(out / "annotate-made", [[pair(captions)], [pair([caption()], PersonKey(2, 0, 0))]], trace)
     found = {s.title: s for s in gallery(out, {**phases, "annotate": "annotate-made"})}
-    kept, contradicted = (found[name].samples[0].lines[1:] for name in ("Kept", CONTRADICTED))
+    kept, contradicted = (found[name].samples[0].lines[1:] for name in ("Kept by the gates", CONTRADICTED))
     assert kept == ["“In red.” (small)", f"✗ {told}", "“In blue.” (small)"]
     assert contradicted == [
         "“In red.” (small)",
@@ -171,7 +171,7 @@ def test_whom_annotate_does_not_keep_stands_with_the_reason(made: tuple[Path, di
         "“Red.” (small, caption_short)",
         "no answer",
     ]
-    assert found["Kept"].samples[0].lines[1:] == ["not kept: cut_off"]
+    assert found["Kept by the gates"].samples[0].lines[1:] == ["not kept: cut_off"]
 
 
 def test_decisions_that_are_cut_off_are_named(made: tuple[Path, dict[str, str]], tmp_path: Path) -> None:

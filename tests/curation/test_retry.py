@@ -136,3 +136,14 @@ def test_packing_alone_begins_no_round(failed: Path, healed: list[str]) -> None:
     reports = retry(failed, phases=frozenset({"pack"}))
     assert RetryRound.of(reports["harvest"].folder) == RetryRound()
     assert healed == []
+
+
+def test_a_round_that_changes_nothing_makes_neither_captions_nor_shards_anew(
+    failed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(made_run, "_fetched", lambda url: Reason.DNS_FAILED)
+    first, again = retry(failed), retry(failed)
+    assert RetryRound.of(again["harvest"].folder).number == 2
+    for phase in ("decide", "annotate", "pack"):
+        assert again[phase].folder.path == first[phase].folder.path
+        assert again[phase].done_before == again[phase].units

@@ -292,6 +292,7 @@ def test_pairs_are_published_in_the_order_of_their_keys_and_counted(
         "pairs": {"rows_in": 5, "kept": 5, "rejected": {}, "failed": {}},
         "written": 2,
         "taken_over": 3,
+        "unusable": 0,
         "lost": 0,
         "requests": 10,
         "tokens": 45,

@@ -67,8 +67,8 @@ def test_the_text_scales_the_sample_to_the_list() -> None:
     text = plan_text(SAMPLED, captions=2)
     assert "From 1,000 of 1,000,000 URLs" in text
     assert "kept                60.0 %  (56.9 to 63.0 %)  about 600,000 URLs" in text
-    assert "Persons kept by the gates: 200,000" in text
-    assert "Captions to be written: 400,000, 2 a person" in text
+    assert "Persons kept: 200,000" in text
+    assert "Captions to be written: at most 400,000, 2 a person" in text
     assert "50.0 URLs/s with these pools here: 5.6 hours" in text
     assert "Traffic in: 120 kB a URL, 120 GB in all" in text
     assert "Storage of harvest: 8 kB a URL, 8 GB in all" in text

@@ -28,5 +28,7 @@ def test_every_line_is_one_line_however_narrow_the_terminal(
     (tmp_path / "urls.txt").write_text("http://a.example/\n")
     plan("laptop", str(tmp_path / "urls.txt"), str(tmp_path / "out"))
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-1] == "ready: the output folder, weights, devices and names are as the recipe wants them"
+    assert lines[-1].startswith(
+        "ready: the output folder, weights, devices and hosts' names are as the recipe"
+    )
     assert lines[-4].endswith("take a larger --sample or a smaller harvest.unit_rows")
