@@ -50,6 +50,7 @@ bench: vllm  ## measurements; results stand in benchmarks/
 	$(RUN) OMP_NUM_THREADS=1 $(VENV)/bin/python -m benchmarks.harvest
 	$(RUN) $(VENV)/bin/python -m benchmarks.units
 	$(RUN) OMP_NUM_THREADS=1 $(VENV)/bin/python -m benchmarks.dedup
+	$(RUN) OMP_NUM_THREADS=1 $(VENV)/bin/python -m benchmarks.fit
 	$(RUN) $(VENV)/bin/python -m benchmarks.mllm_client
 	$(RUN) OMP_NUM_THREADS=1 $(VENV)/bin/python -m benchmarks.real_vllm
 	$(RUN) OMP_NUM_THREADS=1 $(VENV)/bin/python -m benchmarks.vllm_client
