@@ -3,7 +3,8 @@
     OMP_NUM_THREADS=1 python -m benchmarks.fit
 
 Persons' shapes are cut out of photographs (variations of what installed packages carry). Larger ones
-are resized, those that are small enough pass with only their header read. The result is written to
+are resized, those that are small enough pass with only their header read. Beside it stands what Pillow
+alone takes to decode them, at the smaller scale that a JPEG offers. The result is written to
 benchmarks/results/fit.json.
 """
 
@@ -13,7 +14,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from PIL import Image, ImageOps
@@ -25,20 +26,29 @@ from world.photographs import photographs
 RESULT = Path(__file__).parent / "results" / "fit.json"
 WIDTH_PX, HEIGHT_PX = 256, 512
 REPEATS = 7
-SCALES = {"small_enough": 1.0, "a_quarter_larger": 1.25, "twice_as_large": 2.0}
+SCALES = {
+    "small_enough": 1.0,
+    "a_quarter_larger": 1.25,
+    "half_as_large_again": 1.5,
+    "twice_as_large": 2.0,
+    "three_times_as_large": 3.0,
+}
+"""Sides, in those of the fitted picture. From twice on a JPEG is decoded at half its size."""
 
 
 def main() -> None:
     """Measure, print and publish."""
     pictures = [Image.open(io.BytesIO(picture.data)).convert("RGB") for picture in photographs(seed=0)]
+    settings = FitSettings(max_pixels=WIDTH_PX * HEIGHT_PX)
+    persons = {name: [_person(picture, scale) for picture in pictures] for name, scale in SCALES.items()}
     result = {
         "command": "OMP_NUM_THREADS=1 python -m benchmarks.fit",
         "machine": f"{platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}",
         "fitted_to_px": [WIDTH_PX, HEIGHT_PX],
         "persons_per_s_on_one_core": {
-            name: round(_rate([_person(picture, scale) for picture in pictures]))
-            for name, scale in SCALES.items()
+            name: round(_rate(lambda jpeg: fit(jpeg, settings), jpegs)) for name, jpegs in persons.items()
         },
+        "decoded_by_pillow_alone": {name: round(_rate(_decoded, jpegs)) for name, jpegs in persons.items()},
     }
     publish_json(RESULT, result)
     print(json.dumps(result, indent=2))
@@ -52,14 +62,20 @@ def _person(picture: Image.Image, scale: float) -> bytes:
     return sink.getvalue()
 
 
-def _rate(jpegs: Sequence[bytes]) -> float:
+def _decoded(jpeg: bytes) -> None:
+    with Image.open(io.BytesIO(jpeg)) as picture:
+        picture.draft("RGB", (WIDTH_PX, HEIGHT_PX))
+        picture.load()
+
+
+def _rate(prepare: Callable[[bytes], object], jpegs: Sequence[bytes]) -> float:
     """Persons a second of CPU, the median of some runs."""
-    settings = FitSettings(max_pixels=WIDTH_PX * HEIGHT_PX)
+    prepare(jpegs[0])  # loads what is loaded once
     seconds = []
     for _ in range(REPEATS):
         started = time.process_time()
         for jpeg in jpegs:
-            fit(jpeg, settings)
+            prepare(jpeg)
         seconds.append(time.process_time() - started)
     return len(jpegs) / statistics.median(seconds)
 

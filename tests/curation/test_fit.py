@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageChops
 from pydantic import ValidationError
 
 from curation.fit import CropError, FitSettings, Fitted, fit, fitted_size
@@ -73,6 +73,18 @@ def test_what_was_resized_shows_the_same() -> None:
         got = picture.getpixel((picture.width // 2, y))
         assert isinstance(got, tuple)
         assert max(abs(a - b) for a, b in zip(got, wanted, strict=True)) <= 4
+
+
+@pytest.mark.parametrize("size", [(40, 80), (250, 480), (500, 1000)])
+def test_what_was_resized_has_the_pixels_of_pillows_bicubic(size: tuple[int, int]) -> None:
+    noise = Image.effect_noise(size, 60)
+    picture = Image.merge("RGB", [noise, noise.transpose(Image.Transpose.ROTATE_180), noise])
+    sink = io.BytesIO()
+    picture.save(sink, "PNG")
+    fitted = fit(sink.getvalue(), FitSettings(min_pixels=5000, max_pixels=100_000, quality=100))
+    wanted = picture.resize((fitted.width_px, fitted.height_px), Image.Resampling.BICUBIC)
+    difference = ImageChops.difference(opened(fitted), wanted)
+    assert max(most for _, most in difference.getextrema()) <= 6  # type: ignore[misc]
 
 
 def test_what_is_said_beside_the_pixels_is_left_out() -> None:
