@@ -68,7 +68,7 @@ class Annotator:
     async def _person(self, row: Row) -> PairRow:
         """One person; a row that fails says why. A reason that it comes with stays."""
         started, out = time.monotonic(), _Outcome()
-        key = PersonKey(row["unit"], row["row"], row["person"])
+        key = PersonKey.of(row)
         reason, error = Reason(row["reason"]) if row.get("reason") else None, row.get("error")
         try:
             if reason is None:

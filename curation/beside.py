@@ -19,7 +19,6 @@ from curation.caption_report import (
     CAPTIONER,
     CHECKED_TEXT,
     Reported,
-    pairs,
     share_of,
     statistics_section,
 )
@@ -32,8 +31,8 @@ from curation.caption_statistics import (
     statistics_json,
 )
 from curation.claim_words import load_claim_words
-from curation.gallery import Row, caption_lines, person_key, persons_of, sample
-from pipeline.records import PERSON_KEY, PersonKey
+from curation.gallery import Row, caption_lines, persons_of, sample
+from pipeline.records import PersonKey, of_persons, person_keys
 from pipeline.report import Section
 from pipeline.units import PhaseFolder
 
@@ -70,7 +69,7 @@ class Beside:
             tables = [_captioned(folder, unit) for folder in (self.one, self.other)]
             if all(tables):
                 one, other = (pa.concat_tables(parts) for parts in tables)
-                yield _of_the_same(one, other), _of_the_same(other, one)
+                yield of_persons(one, other), of_persons(other, one)
 
 
 def report_beside(beside: Beside, harvest: PhaseFolder, captions: int, persons: int) -> Reported:
@@ -148,21 +147,8 @@ def _planned_and_said(captions: pa.StructArray) -> pa.Array:
 
 
 def _captioned(folder: PhaseFolder, unit: int) -> list[pa.Table]:
-    return [
-        rows.filter(pc.greater(pc.list_value_length(rows["captions"]), 0)) for rows in pairs(folder, [unit])
-    ]
-
-
-def _of_the_same(rows: pa.Table, others: pa.Table) -> pa.Table:
-    """The rows of persons who are in another table too, in their order."""
-    # Arrow joins carry no nested columns: the join picks row numbers, the rows are then taken.
-    numbered = rows.select(PERSON_KEY).append_column("position", pa.array(range(rows.num_rows), pa.int64()))
-    same = numbered.join(others.select(PERSON_KEY), PERSON_KEY, join_type="left semi", use_threads=False)
-    return rows.take(same["position"].combine_chunks().sort())
-
-
-def _keys(rows: pa.Table) -> list[PersonKey]:
-    return [*map(PersonKey, *(rows[name].to_pylist() for name in PERSON_KEY))]
+    tables = folder.tables("pairs", [unit])
+    return [rows.filter(pc.greater(pc.list_value_length(rows["captions"]), 0)) for rows in tables]
 
 
 def _disagreement(tables: Mapping[str, AuditTable]) -> list[tuple[str, ...]]:
@@ -177,10 +163,10 @@ def _disagreement(tables: Mapping[str, AuditTable]) -> list[tuple[str, ...]]:
 def _gallery(beside: Beside, names: Sequence[str], harvest: PhaseFolder, persons: int) -> Section:
     """Persons drawn by key, the same in every report; both texts beside the picture."""
     drawn_rows = heapq.nsmallest(
-        persons, _candidates(beside, persons), key=lambda rows: draw(person_key(rows[0]))
+        persons, _candidates(beside, persons), key=lambda rows: draw(PersonKey.of(rows[0]))
     )
-    texts = {person_key(one): (_text(one), _text(other)) for one, other in drawn_rows}
-    rows = [(sample(person), *texts[person_key(person)]) for person in persons_of(harvest, texts)]
+    texts = {PersonKey.of(one): (_text(one), _text(other)) for one, other in drawn_rows}
+    rows = [(sample(person), *texts[PersonKey.of(person)]) for person in persons_of(harvest, texts)]
     return Section(
         "Side by side: texts", f"{len(rows)} persons, drawn by key", table=[("person", *names), *rows]
     )
@@ -189,7 +175,7 @@ def _gallery(beside: Beside, names: Sequence[str], harvest: PhaseFolder, persons
 def _candidates(beside: Beside, persons: int) -> Iterator[tuple[Row, Row]]:
     """Of each unit the rows that could be drawn: those of its first persons by draw."""
     for one, other in beside.both():
-        draws = [draw(key) for key in _keys(one)]
+        draws = [draw(key) for key in person_keys(one)]
         at = pa.array(heapq.nsmallest(persons, range(len(draws)), key=draws.__getitem__), pa.int64())
         yield from zip(one.take(at).to_pylist(), other.take(at).to_pylist(), strict=True)
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from curation.runs import RUNS, in_order
 from pipeline.shards import shard_schema
 from pipeline.stage import UnitError
-from pipeline.storage import DamagedError, StorageError, publish_json, read_ahead, read_json, read_table
+from pipeline.storage import DamagedError, StorageError, publish_json, read_ahead, read_json
 from pipeline.units import PhaseFolder, Unit
 
 ROWS_PER_CAST = 100
@@ -29,8 +29,7 @@ def sorted_places(folder: PhaseFolder, runs: int) -> NDArray[np.int64]:
     """The places of the rows of all runs, in order; 8 bytes a row are all that is held of it."""
 
     def read(run: int) -> list[NDArray[np.int64]]:
-        parts = folder.parts(RUNS, run)
-        return [read_table(part, columns=["place"])["place"].to_numpy() for part in parts]
+        return [rows["place"].to_numpy() for rows in folder.tables(RUNS, [run], ["place"])]
 
     found = [places for some in read_ahead(folder.path, read, range(runs)) for places in some]
     places: NDArray[np.int64] = np.concatenate([np.empty(0, np.int64), *found])
@@ -93,8 +92,7 @@ class BucketRows:
         names = [*shard_schema().names, "place"]
 
         def read(run: int) -> list[pa.Table]:
-            parts = self.folder.parts(RUNS, run)
-            return [read_table(part, columns=names, filters=inside) for part in parts]
+            return list(self.folder.tables(RUNS, [run], names, inside))
 
         tables = [table for some in read_ahead(self.folder.path, read, range(self.runs)) for table in some]
         rows = pa.concat_tables(tables)

@@ -1,6 +1,6 @@
 """What the report says of an annotate phase: verdicts, rates of captioners, disagreements, statistics."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,6 @@ from curation.caption_statistics import (
 from curation.claim_words import load_claim_words
 from curation.verdict_table import verdict_table
 from pipeline.report import Section
-from pipeline.storage import read_table
 from pipeline.units import PhaseFolder
 
 CAPTIONER = "captioner"
@@ -40,27 +39,19 @@ def report_captions(annotate: PhaseFolder, captions: int) -> Reported:
     captions: statistics look at about so many, drawn by person; 0: at all. Rates are of all in any case.
     """
     units = annotate.finished()
-    table = audit_table(pairs(annotate, units))
-    verdicts = verdict_table(pairs(annotate, units, ["verdict", "status"]))
+    table = audit_table(annotate.tables("pairs", units))
+    verdicts = verdict_table(annotate.tables("pairs", units, ["verdict", "status"]))
     judged = {"verdicts": verdicts.to_json()} if verdicts.said else {}
     if not table.captioners:
         return Reported(verdicts.sections(), judged)
     share = share_of(table.rates.kept, captions)
     names = table.names
-    texts = (_named(caption_rows(drawn(rows, share)), names) for rows in pairs(annotate, units))
+    pairs = annotate.tables("pairs", units)
+    texts = (_named(caption_rows(drawn(rows, share)), names) for rows in pairs)
     groups = _statistics(texts)
     numbers = {**judged, **table.to_json(), "statistics": statistics_json(groups), "statistics_share": share}
     sections = [*verdicts.sections(), *_audit_sections(table), statistics_section(groups, share)]
     return Reported(sections, numbers)
-
-
-def pairs(
-    annotate: PhaseFolder, units: Iterable[int], columns: Sequence[str] | None = None
-) -> Iterator[pa.Table]:
-    """The tables `pairs` of some units, one by one: all columns or some of them."""
-    for unit in units:
-        for part in annotate.parts("pairs", unit):
-            yield read_table(part, columns)
 
 
 def share_of(captions: int, most: int) -> float:

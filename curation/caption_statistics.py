@@ -20,7 +20,7 @@ from curation.claim_words import ClaimWords
 from curation.claims import Claims, read_claims
 from curation.clip_tokens import CONTEXT_TOKENS, ClipTokens
 from curation.distinct import Distinct
-from pipeline.records import PERSON_KEY, PersonKey
+from pipeline.records import PersonKey, person_keys
 
 WEBPERSON_VOCABULARY = 96_623
 """Words of WebPerson's 10 million captions as published; how they were counted is not told."""
@@ -66,8 +66,7 @@ def drawn(pairs: pa.Table, share: float) -> pa.Table:
     """About this share of a table's persons, drawn by their keys: the same in every table and run."""
     if share >= 1:
         return pairs
-    keys = map(PersonKey, *(pairs[name].to_pylist() for name in PERSON_KEY))
-    return pairs.filter(pa.array([draw(key) < share for key in keys], pa.bool_()))
+    return pairs.filter(pa.array([draw(key) < share for key in person_keys(pairs)], pa.bool_()))
 
 
 def draw(key: PersonKey) -> float:

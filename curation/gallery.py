@@ -17,9 +17,9 @@ from PIL import Image
 
 from curation.audit_table import contradicted
 from pipeline.reasons import Reason, status_of
-from pipeline.records import PERSON_KEY, PersonKey
+from pipeline.records import PERSON_KEY, PersonKey, person_keys
 from pipeline.report import Sample, Section
-from pipeline.storage import DamagedError, Place, read_json, read_table
+from pipeline.storage import DamagedError, Place, read_json
 from pipeline.units import PhaseFolder
 
 THUMBNAIL_PX = 288
@@ -42,14 +42,14 @@ def gallery(out: Place, phases: Mapping[str, str], per_reason: int = 6) -> list[
     sections = _by_status(decided, harvest, _same_as)
     if "annotate" in phases:
         annotate = phase_folder(out / phases["annotate"])
-        captions = captions_of(annotate, map(person_key, kept.rows))
-        _, annotated = _by_reason(_pairs(annotate), per_reason)
+        captions = captions_of(annotate, map(PersonKey.of, kept.rows))
+        _, annotated = _by_reason(annotate.tables("pairs", annotate.finished()), per_reason)
         sections = [
             *_contradicted(annotate, harvest, 2 * per_reason),
             *_by_status(annotated, harvest, _why),
             *sections,
         ]
-    first = kept.section("Kept by the gates", harvest, lambda row: captions.get(person_key(row), []))
+    first = kept.section("Kept by the gates", harvest, lambda row: captions.get(PersonKey.of(row), []))
     return [first, *sections]
 
 
@@ -62,12 +62,10 @@ def captions_of(annotate: PhaseFolder, keys: Iterable[PersonKey]) -> dict[Person
     """What was written of some persons, as far as they are annotated: lines for the report."""
     wanted, per_unit = set(keys), annotate.trace["units_per_unit"]
     found: dict[PersonKey, list[str]] = {}
-    for unit in sorted({key.unit // per_unit for key in wanted}):
-        for part in annotate.parts("pairs", unit):
-            for row in _rows_of(read_table(part), wanted):
-                found[person_key(row)] = (
-                    [f"not kept: {row['reason']}"] if row["reason"] else caption_lines(row)
-                )
+    for pairs in annotate.tables("pairs", sorted({key.unit // per_unit for key in wanted})):
+        for row in _rows_of(pairs, wanted):
+            lines = [f"not kept: {row['reason']}"] if row["reason"] else caption_lines(row)
+            found[PersonKey.of(row)] = lines
     return found
 
 
@@ -79,24 +77,18 @@ def caption_lines(pair: Row) -> list[str]:
 def persons_of(harvest: PhaseFolder, keys: Iterable[PersonKey]) -> Iterator[Row]:
     """The rows of `persons` of some keys, in their order."""
     wanted = set(keys)
-    for unit in sorted({key.unit for key in wanted}):
-        for part in harvest.parts("persons", unit):
-            yield from _rows_of(read_table(part, columns=_SHOWN), wanted)
+    for persons in harvest.tables("persons", sorted({key.unit for key in wanted}), _SHOWN):
+        yield from _rows_of(persons, wanted)
 
 
 def sample(person: Row, lines: Sequence[str] = ()) -> Sample:
     """A person's picture over what was measured and some more lines."""
     box, visible = person["box_xyxy_px"], sum(c >= 0.5 for c in person["keypoints"][2::3])
     measured = (
-        f"{person_key(person)}: score {person['score']:.2f}, {box[2] - box[0]:.0f}×{box[3] - box[1]:.0f} px, "
-        f"{visible} keypoints at 0.5"
+        f"{PersonKey.of(person)}: score {person['score']:.2f}, "
+        f"{box[2] - box[0]:.0f}×{box[3] - box[1]:.0f} px, {visible} keypoints at 0.5"
     )
     return Sample(_thumbnail(person["crop"]), [measured, *lines])
-
-
-def person_key(row: Row) -> PersonKey:
-    """The key of a row of any table of persons."""
-    return PersonKey(row["unit"], row["row"], row["person"])
 
 
 @dataclass
@@ -108,8 +100,8 @@ class _Some:
 
     def section(self, title: str, harvest: PhaseFolder, lines: Callable[[Row], Sequence[str]]) -> Section:
         """Their persons. lines: what stands under the picture, from the row."""
-        of = {person_key(row): row for row in self.rows}
-        samples = [sample(person, lines(of[person_key(person)])) for person in persons_of(harvest, of)]
+        of = {PersonKey.of(row): row for row in self.rows}
+        samples = [sample(person, lines(of[PersonKey.of(person)])) for person in persons_of(harvest, of)]
         return Section(title, f"{len(samples)} of {self.total} persons", samples)
 
 
@@ -141,24 +133,19 @@ def _by_status(
 
 def _undecided(harvest: PhaseFolder, count: int) -> Section:
     """The first persons of a harvest that has not ended: no gate has looked at them yet."""
-    parts = (part for unit in harvest.finished() for part in harvest.parts("persons", unit))
-    persons = (row for part in parts for row in read_table(part, columns=_SHOWN).slice(0, count).to_pylist())
+    tables = harvest.tables("persons", harvest.finished(), _SHOWN)
+    persons = (row for table in tables for row in table.slice(0, count).to_pylist())
     samples = [sample(person) for person in itertools.islice(persons, count)]
     return Section("Measured so far", f"the first {len(samples)} persons, not yet decided on", samples)
 
 
 def _contradicted(annotate: PhaseFolder, harvest: PhaseFolder, count: int) -> list[Section]:
     """The first persons with a contradicted caption, kept or not."""
-    rows = (row for pairs in _pairs(annotate) for row in contradicted(pairs).to_pylist())
+    tables = annotate.tables("pairs", annotate.finished())
+    rows = (row for pairs in tables for row in contradicted(pairs).to_pylist())
     first = [*itertools.islice(rows, count)]
     section = _Some(first).section("Captions that measured colours contradict", harvest, _contradicted_lines)
     return [replace(section, text=f"the first {len(first)} persons")] if first else []
-
-
-def _pairs(annotate: PhaseFolder) -> Iterator[pa.Table]:
-    for unit in annotate.finished():
-        for part in annotate.parts("pairs", unit):
-            yield read_table(part)
 
 
 def _batches(path: Place, columns: Sequence[str]) -> Iterator[pa.Table]:
@@ -209,8 +196,7 @@ def _contradictions(caption: Row) -> list[str]:
 
 
 def _rows_of(rows: pa.Table, wanted: set[PersonKey]) -> list[Row]:
-    keys = map(PersonKey, *(rows[name].to_pylist() for name in PERSON_KEY))
-    at = [number for number, key in enumerate(keys) if key in wanted]
+    at = [number for number, key in enumerate(person_keys(rows)) if key in wanted]
     found: list[Row] = rows.take(pa.array(at, pa.int64())).to_pylist()
     return found
 

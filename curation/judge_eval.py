@@ -17,7 +17,7 @@ from curation.agreement import Agreement, Pair, Share, agree_on, kappa, share
 from curation.judge import LETTERS, decide
 from pipeline.reasons import Reason
 from pipeline.records import PERSON_KEY, PersonKey
-from pipeline.storage import read_ahead, read_table
+from pipeline.storage import read_ahead
 from pipeline.units import PhaseFolder
 
 KEPT, REJECTED = "kept", "rejected"
@@ -63,13 +63,9 @@ def read_scores(
     wanted = None if units is None else pc.field("unit").isin(units)
 
     def read(index: int) -> list[tuple[str, list[float]]]:
-        found = []
-        for part in annotate.parts("pairs", index):
-            for row in read_table(part, [*PERSON_KEY, "verdict"], wanted).to_pylist():
-                if row["verdict"]:
-                    key = PersonKey(*(row[name] for name in PERSON_KEY))
-                    found.append((str(key), row["verdict"]["scores"]))
-        return found
+        tables = annotate.tables("pairs", [index], [*PERSON_KEY, "verdict"], wanted)
+        judged = (row for table in tables for row in table.to_pylist() if row["verdict"])
+        return [(str(PersonKey.of(row)), row["verdict"]["scores"]) for row in judged]
 
     for persons in read_ahead(annotate.path, read, annotate.finished()):
         yield from persons
@@ -82,14 +78,10 @@ def read_crops(harvest: PhaseFolder, keys: Iterable[str]) -> dict[str, bytes]:
         wanted[key.unit].append(key)
 
     def read(unit: int) -> dict[str, bytes]:
-        rows = pc.field("row").isin([key.row for key in wanted[unit]])
-        found = {}
-        for part in harvest.parts("persons", unit):
-            for row in read_table(part, [*PERSON_KEY, "crop"], rows).to_pylist():
-                key = PersonKey(*(row[name] for name in PERSON_KEY))
-                if key in wanted[unit]:
-                    found[str(key)] = row["crop"]
-        return found
+        some = pc.field("row").isin([key.row for key in wanted[unit]])
+        tables = harvest.tables("persons", [unit], [*PERSON_KEY, "crop"], some)
+        rows = (row for table in tables for row in table.to_pylist())
+        return {str(PersonKey.of(row)): row["crop"] for row in rows if PersonKey.of(row) in wanted[unit]}
 
     return {
         key: crop for crops in read_ahead(harvest.path, read, sorted(wanted)) for key, crop in crops.items()

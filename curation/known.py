@@ -12,7 +12,7 @@ from curation.caption_plan import PlannedCaption
 from curation.judge import decide
 from pipeline.reasons import Reason
 from pipeline.recipe import fingerprint
-from pipeline.records import PERSON_KEY, GarmentColours, PairRow, PersonKey, arrow_schema
+from pipeline.records import GarmentColours, PairRow, PersonKey, arrow_schema
 from pipeline.storage import DamagedError, Place, read_table
 from pipeline.units import PhaseFolder, Unit
 
@@ -107,7 +107,7 @@ class Earlier:
         for folder in self.folders:
             for part in folder.parts("pairs", unit.index):
                 for row in _read(part):
-                    found.setdefault(PersonKey(*(row[name] for name in PERSON_KEY)), []).append(row)
+                    found.setdefault(PersonKey.of(row), []).append(row)
         return found
 
 

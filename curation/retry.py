@@ -17,7 +17,7 @@ from pipeline.funnel import Counts
 from pipeline.reasons import Status
 from pipeline.records import PERSON_ORDER
 from pipeline.stage import Source
-from pipeline.storage import publish_json, read_json, read_table
+from pipeline.storage import publish_json, read_json
 from pipeline.units import PhaseFolder, Unit
 
 FILE = "retry.json"
@@ -65,10 +65,7 @@ class FailedRows:
 
     def read(self, unit: Unit) -> pa.Table:
         """Rows of the list, those that failed alone."""
-        stands = [
-            read_table(part, columns=["row", "status"]) for part in self.harvest.parts("urls", unit.index)
-        ]
-        table = pa.concat_tables(stands)
+        table = pa.concat_tables(self.harvest.tables("urls", [unit.index], ["row", "status"]))
         failed = table.filter(pc.equal(table["status"], Status.FAILED.value))["row"]
         rows = self.urls.read(unit)
         return rows.filter(pc.is_in(rows["row"], value_set=failed.combine_chunks()))
@@ -89,7 +86,7 @@ class RetrySink:
         orders = {"urls": [("row", "ascending")], "persons": PERSON_ORDER}
         tables = {}
         for name, order in orders.items():
-            old = pa.concat_tables(read_table(part) for part in self.harvest.parts(name, unit.index))
+            old = pa.concat_tables(self.harvest.tables(name, [unit.index]))
             retried = pc.is_in(old["row"], value_set=fresh["urls"]["row"].combine_chunks())
             merged = pa.concat_tables([old.cast(fresh[name].schema).filter(pc.invert(retried)), fresh[name]])
             tables[name] = merged.take(pc.sort_indices(merged.select([c for c, _ in order]), sort_keys=order))

@@ -7,7 +7,7 @@ gathered out of all runs (curation/buckets.py).
 
 import hashlib
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +17,10 @@ import pyarrow.parquet as pq
 
 from pipeline.funnel import Counts
 from pipeline.reasons import Status
-from pipeline.records import PERSON_KEY, PersonKey
+from pipeline.records import PERSON_KEY, PersonKey, person_keys
 from pipeline.shards import SPLITS, shard_schema
 from pipeline.stage import UnitError
-from pipeline.storage import Place, listing, publish, publish_table, read_ahead, read_table, remove
+from pipeline.storage import listing, publish, publish_table, read_ahead, remove
 from pipeline.units import PhaseFolder, Unit
 
 PARTS_AT_ONCE = 4
@@ -98,12 +98,9 @@ class KeptPairs:
         if not captions:
             return []
         first = index * self.units_per_unit
-        parts = (
-            part
-            for unit in range(first, first + self.units_per_unit)
-            for part in self.harvest.parts("persons", unit)
-        )
-        tables = [self._rows(part, captions) for part in parts]
+        columns = [*PERSON_KEY, "url", "image_sha256", "score", "crop"]
+        persons = self.harvest.tables("persons", range(first, first + self.units_per_unit), columns)
+        tables = [self._rows(table, captions) for table in persons]
         found = sum(table.num_rows for table in tables)
         if found != len(captions):
             raise UnitError(
@@ -115,19 +112,16 @@ class KeptPairs:
         """The valid captions of the pairs that are kept."""
         columns, kept = [*PERSON_KEY, "captions"], pc.field("status") == Status.KEPT.value
         captions = {}
-        for part in self.annotate.parts("pairs", index):
-            pairs = read_table(part, columns=columns, filters=kept)
-            for key, texts in zip(_keys(pairs), pairs["captions"].to_pylist(), strict=True):
+        for pairs in self.annotate.tables("pairs", [index], columns, kept):
+            for key, texts in zip(person_keys(pairs), pairs["captions"].to_pylist(), strict=True):
                 captions[key] = [caption for caption in texts if caption["reason"] is None]
         return captions
 
-    def _rows(self, part: Place, captions: Mapping[PersonKey, list[dict[str, Any]]]) -> pa.Table:
-        columns = [*PERSON_KEY, "url", "image_sha256", "score", "crop"]
-        persons = read_table(part, columns=columns)
-        at = [number for number, key in enumerate(_keys(persons)) if key in captions]
-        persons = persons.take(pa.array(at, pa.int64()))
-        texts = [captions[key] for key in _keys(persons)]
-        keys = [str(key) for key in _keys(persons)]
+    def _rows(self, persons: pa.Table, captions: Mapping[PersonKey, list[dict[str, Any]]]) -> pa.Table:
+        wanted = {at: key for at, key in enumerate(person_keys(persons)) if key in captions}
+        persons = persons.take(pa.array(wanted, pa.int64()))
+        texts = [captions[key] for key in wanted.values()]
+        keys = [str(key) for key in wanted.values()]
         splits = [self.shares.split_of(sha) for sha in persons["image_sha256"].to_pylist()]
         crops = persons["crop"].combine_chunks().cast(pa.large_binary())
         paths = pa.array([f"{key}.jpg" for key in keys], pa.string())
@@ -194,10 +188,6 @@ def _column(values: Sequence[Any] | pa.Array | pa.ChunkedArray, arrow: pa.DataTy
     if isinstance(values, pa.ChunkedArray):
         values = values.combine_chunks()
     return values.cast(arrow) if isinstance(values, pa.Array) else pa.array(values, arrow)
-
-
-def _keys(rows: pa.Table) -> Iterator[PersonKey]:
-    return map(PersonKey, *(rows[name].to_pylist() for name in PERSON_KEY))
 
 
 def _draw(text: str) -> int:

@@ -19,6 +19,8 @@ from pipeline.records import (
     PersonRow,
     UrlRow,
     arrow_schema,
+    of_persons,
+    person_keys,
 )
 from pipeline.storage import Place, read_ahead, read_table
 from pipeline.units import PhaseFolder, Unit
@@ -71,9 +73,8 @@ class KeptPersons:
         if columns:
             schema = pa.schema([schema.field(name) for name in columns])
         kept, tables = self.keys(unit), [schema.empty_table()]
-        for index in pc.unique(kept["unit"]).to_pylist():
-            for part in self.harvest.parts("persons", index):
-                tables.append(_select(read_table(part, columns=columns).cast(schema), kept, "left semi"))
+        for persons in self.harvest.tables("persons", pc.unique(kept["unit"]).to_pylist(), columns):
+            tables.append(of_persons(persons.cast(schema), kept))
         return pa.concat_tables(tables)
 
     def keys(self, unit: Unit | None = None) -> pa.Table:
@@ -130,11 +131,9 @@ class PersonsToAnnotate:
 
     def _known(self, unit: Unit, persons: pa.Table, plan: Plan) -> list[Known]:
         earlier = self.earlier.rows(unit)
-        rows = persons.select([*PERSON_KEY, "crop_sha256"]).to_pylist()
-        keys = [PersonKey(row["unit"], row["row"], row["person"]) for row in rows]
         return [
-            known(plan(key, row["crop_sha256"]), earlier.get(key, ()))
-            for key, row in zip(keys, rows, strict=True)
+            known(plan(key, crop_sha256), earlier.get(key, ()))
+            for key, crop_sha256 in zip(person_keys(persons), persons["crop_sha256"].to_pylist(), strict=True)
         ]
 
 
@@ -173,7 +172,7 @@ def measurements(harvest: PhaseFolder, units: Sequence[int], pictures: bool = Fa
     names = [name for name in arrow_schema(PersonRow).names if name != "crop"]
 
     def read(index: int) -> list[pa.Table]:
-        persons = [read_table(part, columns=names) for part in harvest.parts("persons", index)]
+        persons = list(harvest.tables("persons", [index], names))
         return [_with_pictures(table, harvest, index) for table in persons] if pictures else persons
 
     for tables in read_ahead(harvest.path, read, units):
@@ -181,17 +180,9 @@ def measurements(harvest: PhaseFolder, units: Sequence[int], pictures: bool = Fa
 
 
 def _with_pictures(persons: pa.Table, harvest: PhaseFolder, index: int) -> pa.Table:
-    columns = ["row", "image_phash"]
-    urls = pa.concat_tables(read_table(part, columns=columns) for part in harvest.parts("urls", index))
+    urls = pa.concat_tables(harvest.tables("urls", [index], ["row", "image_phash"]))
     places = pc.index_in(persons["row"], value_set=urls["row"].combine_chunks())
     return persons.append_column("image_phash", urls["image_phash"].combine_chunks().take(places))
-
-
-def _select(rows: pa.Table, keys: pa.Table, join: str) -> pa.Table:
-    # Arrow joins carry no nested columns: the join picks row numbers, the rows are then taken.
-    numbered = rows.select(PERSON_KEY).append_column("position", pa.array(range(rows.num_rows), pa.int64()))
-    chosen = numbered.join(keys, PERSON_KEY, join_type=join, use_threads=False)["position"].to_pylist()
-    return rows.take(pa.array(sorted(chosen), pa.int64()))
 
 
 def _sorted(rows: pa.Table) -> pa.Table:

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from pipeline.reasons import Reason
 from pipeline.stage import Source
-from pipeline.storage import DamagedError, copy, read_table
+from pipeline.storage import DamagedError, copy
 from pipeline.units import PhaseFolder, Unit
 
 SAID_BY_THE_LIST = (
@@ -59,7 +59,7 @@ def _failed(harvest: PhaseFolder, unit: Unit) -> int:
 def _began_with(harvest: PhaseFolder, unit: Unit, rows: pa.Table) -> bool:
     columns = ["row", "url", "carried", "reason"]
     try:
-        stands = pa.concat_tables(read_table(p, columns=columns) for p in harvest.parts("urls", unit.index))
+        stands = pa.concat_tables(harvest.tables("urls", [unit.index], columns))
     except DamagedError:
         return False
     return bool(_beginning(stands).equals(_beginning(rows.select(columns))))

@@ -8,10 +8,10 @@ import dataclasses
 import hashlib
 import json
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Self, Union, get_args, get_origin, get_type_hints
 
 import pyarrow as pa
 
@@ -37,23 +37,17 @@ VOLATILE = {"volatile": "true"}
 
 
 @dataclass(frozen=True, order=True)
-class RowKey:
-    """One row of the input list."""
-
-    unit: int
-    row: int
-
-    def __str__(self) -> str:
-        return f"{self.unit:06d}-{self.row:05d}"
-
-
-@dataclass(frozen=True, order=True)
 class PersonKey:
     """One detected person of one input row; persons are numbered by falling score."""
 
     unit: int
     row: int
     person: int
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Self:
+        """The key of a row of any table of persons."""
+        return cls(row["unit"], row["row"], row["person"])
 
     def __str__(self) -> str:
         return f"{self.unit:06d}-{self.row:05d}-{self.person:02d}"
@@ -299,6 +293,19 @@ def stable_rows(table: pa.Table) -> Iterator[dict[str, Any]]:
 def to_table(record: type[Any], rows: list[Any]) -> pa.Table:
     """Records to an Arrow table of the record's schema."""
     return pa.Table.from_pylist([dataclasses.asdict(row) for row in rows], schema=arrow_schema(record))
+
+
+def person_keys(rows: pa.Table) -> list[PersonKey]:
+    """The keys of a table of persons, in its order."""
+    return [*map(PersonKey, *(rows[name].to_pylist() for name in PERSON_KEY))]
+
+
+def of_persons(rows: pa.Table, keys: pa.Table) -> pa.Table:
+    """The rows of those persons whose keys another table has, in their order."""
+    # Arrow joins carry no nested columns: the join picks row numbers, the rows are then taken.
+    numbered = rows.select(PERSON_KEY).append_column("position", pa.array(range(rows.num_rows), pa.int64()))
+    same = numbered.join(keys.select(PERSON_KEY), PERSON_KEY, join_type="left semi", use_threads=False)
+    return rows.take(same["position"].combine_chunks().sort())
 
 
 def _stable(value: Any, arrow: pa.DataType) -> Any:

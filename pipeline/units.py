@@ -19,6 +19,7 @@ from pipeline.storage import (
     read_ahead,
     read_json,
     read_json_or_none,
+    read_table,
     remove,
     sizes,
 )
@@ -97,6 +98,14 @@ class PhaseFolder:
         marker = self._read_marker(unit_index)
         names = [name for name in (marker["files"] if marker else ()) if name.startswith(f"{table}/")]
         return [self.path / name for name in sorted(names, key=lambda name: (len(name), name))]
+
+    def tables(
+        self, table: str, units: Iterable[int], columns: Sequence[str] | None = None, filters: Any = None
+    ) -> Iterator[pa.Table]:
+        """One table of some units, part by part; columns and filters: as `read_table` takes them."""
+        for unit in units:
+            for part in self.parts(table, unit):
+                yield read_table(part, columns, filters)
 
     def publish_unit(
         self,

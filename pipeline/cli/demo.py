@@ -28,7 +28,7 @@ from pipeline.cli.train import print_evaluation
 from pipeline.cli.trainings import train_together
 from pipeline.progress import ShowProgress, show_progress
 from pipeline.recipe import load_recipe
-from pipeline.storage import publish, read_table
+from pipeline.storage import publish
 
 if TYPE_CHECKING:
     from curation.inputs import UrlList
@@ -209,7 +209,7 @@ def _against_truth(
     """
     from curation.recipe import CurateRecipe
     from pipeline.cli.against_truth import duplicates, truth_text, urls_text
-    from pipeline.cli.matching import match_web, parts, read_captions, read_measured, read_verdicts
+    from pipeline.cli.matching import match_web, read_captions, read_measured, read_verdicts
     from pipeline.cli.said_letters import letters
     from pipeline.cli.said_words import words
     from pipeline.templates import load_library
@@ -228,7 +228,8 @@ def _against_truth(
     judged = letters(shown, read_verdicts(annotate))
     text = truth_text(shown, recipe.gates, said, duplicates(entries, measured), judged)
     title = f"Against the truth of {len(made)} made pictures, which look like a game and are no photographs:"
-    reasons = [reason for part in parts(harvest, "urls") for reason in read_table(part)["reason"].to_pylist()]
+    urls = harvest.folder.tables("urls", range(harvest.units), ["reason"])
+    reasons = [reason for table in urls for reason in table["reason"].to_pylist()]
     return shown, "\n".join([urls_text(entries.values(), reasons), title, text])
 
 

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pipeline.records import PersonKey
-from pipeline.storage import Place, read_table
+from pipeline.records import PERSON_KEY, PersonKey
+from pipeline.storage import read_table
 from world.truth import TruthPerson
 from world.web import Entry
 
@@ -127,8 +127,8 @@ def read_measured(harvest: "PhaseReport", decisions: "PhaseReport") -> list[Meas
             keypoints=row["keypoints"],
             reason=reasons[_key(row)],
         )
-        for part in parts(harvest, "persons")
-        for row in read_table(part, columns=columns).to_pylist()
+        for persons in harvest.folder.tables("persons", range(harvest.units), columns)
+        for row in persons.to_pylist()
     ]
 
 
@@ -152,16 +152,11 @@ def read_verdicts(annotate: "PhaseReport") -> dict[str, str]:
     }
 
 
-def parts(report: "PhaseReport", table: str) -> list[Place]:
-    """The files of one of a phase's tables, in the order of its units."""
-    return [part for unit in range(report.units) for part in report.folder.parts(table, unit)]
-
-
 def _pairs(annotate: "PhaseReport", column: str) -> Iterator[dict[str, Any]]:
     """The rows of `pairs`: keys and one more column."""
-    for part in parts(annotate, "pairs"):
-        yield from read_table(part, columns=["unit", "row", "person", column]).to_pylist()
+    for pairs in annotate.folder.tables("pairs", range(annotate.units), [*PERSON_KEY, column]):
+        yield from pairs.to_pylist()
 
 
 def _key(row: Mapping[str, int]) -> str:
-    return str(PersonKey(row["unit"], row["row"], row["person"]))
+    return str(PersonKey.of(row))

@@ -93,11 +93,7 @@ def _sampled(
     list_rows: int, harvest: "PhaseReport", decisions: "PhaseReport", units_per_s: float | None
 ) -> Sampled:
     """The numbers of a harvested sample, from its tables."""
-    urls = pa.concat_tables(
-        read_table(part, columns=["unit", "row", "image_bytes"])
-        for unit in range(harvest.units)
-        for part in harvest.folder.parts("urls", unit)
-    )
+    urls = pa.concat_tables(harvest.folder.tables("urls", range(harvest.units), ["image_bytes"]))
     decided = read_table(decisions.folder.path / "decisions.parquet", columns=["unit", "row", "status"])
     kept = (
         decided.filter(pc.equal(decided["status"], "kept"))

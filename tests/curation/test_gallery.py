@@ -13,7 +13,7 @@ from curation.gallery import THUMBNAIL_PX, captions_of, gallery
 from pipeline.reasons import Reason, Status
 from pipeline.records import PersonKey, Verdict
 from pipeline.report import Section
-from pipeline.storage import DamagedError
+from pipeline.storage import DamagedError, read_table
 from tests.curation.made_pairs import annotate_phase, caption, pair
 from tests.curation.made_run import recipe, run
 
@@ -104,13 +104,13 @@ def test_before_anything_is_decided_the_first_measured_are_shown(made: tuple[Pat
 def test_decisions_are_looked_at_some_at_a_time(
     made: tuple[Path, dict[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole, read = sections(made, per_reason=1), gallery_module.read_table
+    whole = sections(made, per_reason=1)
 
     def never_the_decisions(path: Path, *args: Any, **options: Any) -> Any:
         assert path.name != "decisions.parquet"
-        return read(path, *args, **options)
+        return read_table(path, *args, **options)
 
-    monkeypatch.setattr(gallery_module, "read_table", never_the_decisions)
+    monkeypatch.setattr("pipeline.units.read_table", never_the_decisions)
     monkeypatch.setattr(gallery_module, "BATCH_ROWS", 3)
     assert sections(made, per_reason=1) == whole
 

@@ -17,7 +17,6 @@ from pipeline.records import (
     PairRow,
     PersonKey,
     PersonRow,
-    RowKey,
     ShardImage,
     ShardRow,
     UrlRow,
@@ -118,9 +117,8 @@ def test_a_table_of_no_records_has_the_schema() -> None:
 
 
 def test_keys_sort_as_their_names_do() -> None:
-    keys = [RowKey(10, 2), RowKey(2, 10), RowKey(2, 9)]
+    keys = [PersonKey(10, 2, 0), PersonKey(2, 10, 0), PersonKey(2, 9, 1)]
     assert sorted(map(str, keys)) == [str(key) for key in sorted(keys)]
-    assert str(RowKey(2, 9)) == "000002-00009"
     assert str(PersonKey(2, 9, 1)) == "000002-00009-01"
     assert str(CaptionKey(2, 9, 1, 0)) == "000002-00009-01-0"
 
