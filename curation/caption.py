@@ -28,6 +28,7 @@ from curation.fit import FitSettings
 from curation.mllm import Mllm, MllmError, ModelSettings, RefusedError, Sampling, UnreachableError
 from curation.prompts import load_prompt
 from curation.recaption import RecaptionSettings
+from curation.usage import Usage
 from curation.validate import CaptionLimits, Finding
 from pipeline.reasons import Reason
 from pipeline.recipe import Section
@@ -120,6 +121,28 @@ class Written:
     tokens: int
 
 
+@dataclass
+class _Slot:
+    """What the attempts at one caption begin with, and what they have come to."""
+
+    planned: PlannedCaption
+    siblings: Sequence[str]
+    """Texts of the person's captions that count."""
+    colours: GarmentColours
+    taken: list[str]
+    """Templates that are not taken while there are others."""
+    attempts: int
+    """Up to the last one that gave a text; without a text, up to the last."""
+    draft: Draft | None = None
+    problem: Finding | None = None
+    requests: int = 0
+    tokens: int = 0
+
+    def spend(self, requests: int, tokens: int) -> None:
+        """Add what a question took."""
+        self.requests, self.tokens = self.requests + requests, self.tokens + tokens
+
+
 @dataclass(frozen=True)
 class CaptionWriter:
     """Writes captions one by one: asks, looks at the answer, asks again with another seed and template."""
@@ -143,47 +166,50 @@ class CaptionWriter:
         will have. refused: an earlier run's caption for this slot, of which attempts and template are not
         repeated. Raises UnreachableError, CropError.
         """
-        started, requests, tokens = time.monotonic(), 0, 0
-        first, left = 0, self.settings.attempts
-        texts, taken = [caption.text or "" for caption in siblings], list(others)
+        started, first, end, taken = time.monotonic(), 0, self.settings.attempts, [*others]
         if refused:
             first = refused.attempts
-            left -= first if refused.reason else 0  # what counted once has all its attempts again
+            end += 0 if refused.reason else first  # what counted once has all its attempts again
             taken.append(refused.template_id)
-        draft: Draft | None = None
-        problem: Finding | None = None
-        answered, attempt = 0, first
-        for attempt in range(first, first + left):
-            try:
-                next_draft = await self.captioner.write(person, planned, attempt, taken)
-            except UnreachableError as error:
-                name = planned.writer.model_id
-                raise UnreachableError(f"{name}: no endpoint answers: {error}") from None
-            except MllmError as error:
-                requests, tokens = requests + error.requests, tokens + error.tokens
-                problem = Finding(Reason.CAPTION_FAILED, str(error))
-                if isinstance(error, RefusedError):
-                    break
-                continue
-            if next_draft is None:
-                problem = problem or Finding(Reason.CAPTION_EMPTY, "no template left that could be filled")
-                break
-            draft, answered = next_draft, attempt + 1
-            taken.append(draft.template_id)
-            requests += draft.answer.attempts if draft.answer else 0
-            tokens += _tokens(draft)
-            problem = self.check.problem(draft.text, texts, colours)
-            if problem is None or not self.check.asks_again(problem):
+        slot = _Slot(planned, [caption.text or "" for caption in siblings], colours, taken, first + 1)
+        for attempt in range(first, end):
+            if not await self._attempt(person, slot, attempt):
                 break
         # Where the last attempts were lost, the text before them stays: they are made once more, and not it.
-        if draft is None and refused and problem:
-            caption = replace(refused, reason=problem.reason, error=problem.detail)
+        if slot.draft is None and refused and slot.problem:
+            caption = replace(refused, reason=slot.problem.reason, error=slot.problem.detail)
         else:
-            caption = replace(self._caption(planned, draft, problem), attempts=answered or attempt + 1)
-        return Written(replace(caption, seconds=time.monotonic() - started), requests, tokens)
+            caption = self._caption(slot)
+        return Written(replace(caption, seconds=time.monotonic() - started), slot.requests, slot.tokens)
 
-    def _caption(self, planned: PlannedCaption, draft: Draft | None, problem: Finding | None) -> Caption:
+    async def _attempt(self, person: Person, slot: _Slot, attempt: int) -> bool:
+        """Ask once and look at the answer; whether to ask again."""
+        if slot.draft is None:
+            slot.attempts = attempt + 1
+        try:
+            draft = await self.captioner.write(person, slot.planned, attempt, slot.taken)
+        except UnreachableError as error:
+            name = slot.planned.writer.model_id
+            raise UnreachableError(f"{name}: no endpoint answers: {error}") from None
+        except MllmError as error:
+            slot.spend(error.requests, error.tokens)
+            slot.problem = Finding(Reason.CAPTION_FAILED, str(error))
+            return not isinstance(error, RefusedError)
+        if draft is None:
+            nothing = Finding(Reason.CAPTION_EMPTY, "no template left that could be filled")
+            slot.problem = slot.problem or nothing
+            return False
+        slot.draft, slot.attempts = draft, attempt + 1
+        slot.taken.append(draft.template_id)
+        if draft.answer:
+            slot.spend(draft.answer.attempts, draft.answer.tokens)
+        slot.problem = self.check.problem(draft.text, slot.siblings, slot.colours)
+        return slot.problem is not None and self.check.asks_again(slot.problem)
+
+    def _caption(self, slot: _Slot) -> Caption:
+        planned, draft, problem = slot.planned, slot.draft, slot.problem
         answer = draft.answer if draft else None
+        usage = answer or Usage()
         template = draft.template_id if draft else planned.template.id if planned.template else ""
         return Caption(
             slot=planned.key.slot,
@@ -197,12 +223,8 @@ class CaptionWriter:
             seed=draft.seed if draft else planned.seed,
             sampling=json.dumps(self.settings.sampling.result_settings()) if answer else "",
             caption_id=planned.caption_id,
-            prompt_tokens=answer.prompt_tokens if answer else None,
-            image_tokens=answer.image_tokens if answer else None,
-            completion_tokens=answer.completion_tokens if answer else None,
+            prompt_tokens=usage.prompt_tokens,
+            image_tokens=usage.image_tokens,
+            completion_tokens=usage.completion_tokens,
+            attempts=slot.attempts,
         )
-
-
-def _tokens(draft: Draft) -> int:
-    answer = draft.answer
-    return (answer.prompt_tokens or 0) + (answer.completion_tokens or 0) if answer else 0

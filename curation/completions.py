@@ -84,19 +84,15 @@ class Question:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
-    """What the model said; token counts are None where the endpoint does not report them.
+class Answer(Usage):
+    """What the model said, and the tokens that it took; image_tokens: of the examples' pictures too.
 
-    image_tokens: of all pictures, those of the examples too.
     scores: probability of each choice, they sum to 1; empty without choices.
     attempts: requests that it took; seconds: from the first request on, waits for a free place left out.
     """
 
     text: str
     finish_reason: str | None
-    prompt_tokens: int | None
-    completion_tokens: int | None
-    image_tokens: int | None
     model_id: str
     attempts: int
     seconds: float
@@ -166,11 +162,9 @@ def read_answer(
         text = (choice["message"]["content"] or "").strip()
         text.encode()  # JSON can hold halves of characters, which no table can
         answer = Answer(
+            **vars(usage),
             text=text,
             finish_reason=_name(choice.get("finish_reason")),
-            prompt_tokens=usage.prompt_tokens,
-            completion_tokens=usage.completion_tokens,
-            image_tokens=usage.image_tokens,
             model_id=model,
             attempts=attempts,
             seconds=seconds,

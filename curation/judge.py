@@ -162,8 +162,7 @@ class EndpointJudge:
             model_id=answer.model_id,
             prompt_id=self.prompt.id,
         )
-        tokens = (answer.prompt_tokens or 0) + (answer.completion_tokens or 0)
-        return verdict, answer.attempts, tokens
+        return verdict, answer.attempts, answer.tokens
 
 
 def open_judge(settings: JudgeSettings, models: Mapping[str, Mllm]) -> Judge | None:
