@@ -1,6 +1,7 @@
 """The closed list of reasons: why a row was not kept. Error texts are free, reasons are counted."""
 
 from enum import StrEnum
+from typing import Self
 
 
 class Status(StrEnum):
@@ -14,48 +15,56 @@ class Status(StrEnum):
 class Reason(StrEnum):
     """Why a row was rejected (we decided against it) or failed (we could not look at it)."""
 
+    status: Status
+
+    def __new__(cls, text: str, status: Status = Status.FAILED) -> Self:
+        """A text that knows whether its row was rejected or failed."""
+        reason = str.__new__(cls, text)
+        reason._value_, reason.status = text, status
+        return reason
+
     # rejected: by what the list says of the picture, before anything is fetched
-    LISTED_SIZE = "listed_size"
-    LISTED_ASPECT = "listed_aspect"
-    LISTED_FACES = "listed_faces"
-    LISTED_NSFW = "listed_nsfw"
-    LISTED_WATERMARK = "listed_watermark"
-    DOMAIN_EXCLUDED = "domain_excluded"
+    LISTED_SIZE = "listed_size", Status.REJECTED
+    LISTED_ASPECT = "listed_aspect", Status.REJECTED
+    LISTED_FACES = "listed_faces", Status.REJECTED
+    LISTED_NSFW = "listed_nsfw", Status.REJECTED
+    LISTED_WATERMARK = "listed_watermark", Status.REJECTED
+    DOMAIN_EXCLUDED = "domain_excluded", Status.REJECTED
     # rejected: the address asks for what is never fetched
-    URL_INVALID = "url_invalid"
-    SCHEME_FORBIDDEN = "scheme_forbidden"
-    PORT_FORBIDDEN = "port_forbidden"
-    ADDRESS_FORBIDDEN = "address_forbidden"
-    ROBOTS_FORBIDDEN = "robots_forbidden"
-    OPTED_OUT = "opted_out"
-    TAKEN_DOWN = "taken_down"
+    URL_INVALID = "url_invalid", Status.REJECTED
+    SCHEME_FORBIDDEN = "scheme_forbidden", Status.REJECTED
+    PORT_FORBIDDEN = "port_forbidden", Status.REJECTED
+    ADDRESS_FORBIDDEN = "address_forbidden", Status.REJECTED
+    ROBOTS_FORBIDDEN = "robots_forbidden", Status.REJECTED
+    OPTED_OUT = "opted_out", Status.REJECTED
+    TAKEN_DOWN = "taken_down", Status.REJECTED
     # rejected: the picture
-    NOT_AN_IMAGE = "not_an_image"
-    TOO_MANY_PIXELS = "too_many_pixels"
-    NO_PERSON = "no_person"
+    NOT_AN_IMAGE = "not_an_image", Status.REJECTED
+    TOO_MANY_PIXELS = "too_many_pixels", Status.REJECTED
+    NO_PERSON = "no_person", Status.REJECTED
     # rejected: the person, by the gates (docs/method.md, person filtering)
-    LOW_SCORE = "low_score"
-    SHORT_SIDE = "short_side"
-    ASPECT_RATIO = "aspect_ratio"
-    FEW_KEYPOINTS = "few_keypoints"
-    NO_HIP = "no_hip"
-    NO_HEAD = "no_head"
+    LOW_SCORE = "low_score", Status.REJECTED
+    SHORT_SIDE = "short_side", Status.REJECTED
+    ASPECT_RATIO = "aspect_ratio", Status.REJECTED
+    FEW_KEYPOINTS = "few_keypoints", Status.REJECTED
+    NO_HIP = "no_hip", Status.REJECTED
+    NO_HEAD = "no_head", Status.REJECTED
     # rejected: the person, over the whole run
-    EXACT_DUPLICATE = "exact_duplicate"
-    NEAR_DUPLICATE = "near_duplicate"
+    EXACT_DUPLICATE = "exact_duplicate", Status.REJECTED
+    NEAR_DUPLICATE = "near_duplicate", Status.REJECTED
     # rejected: the person, by the judge (curation/judge.py)
-    NOT_REAL = "not_real"
-    SEVERAL_PEOPLE = "several_people"
-    CUT_OFF = "cut_off"
-    OCCLUDED = "occluded"
-    UNCLEAR = "unclear"
-    TEXT_OR_COLLAGE = "text_or_collage"
-    MINOR_AT_RISK = "minor_at_risk"
-    SEXUAL_CONTENT = "sexual_content"
-    JUDGED_OTHER = "judged_other"
-    JUDGED_UNSURE = "judged_unsure"
+    NOT_REAL = "not_real", Status.REJECTED
+    SEVERAL_PEOPLE = "several_people", Status.REJECTED
+    CUT_OFF = "cut_off", Status.REJECTED
+    OCCLUDED = "occluded", Status.REJECTED
+    UNCLEAR = "unclear", Status.REJECTED
+    TEXT_OR_COLLAGE = "text_or_collage", Status.REJECTED
+    MINOR_AT_RISK = "minor_at_risk", Status.REJECTED
+    SEXUAL_CONTENT = "sexual_content", Status.REJECTED
+    JUDGED_OTHER = "judged_other", Status.REJECTED
+    JUDGED_UNSURE = "judged_unsure", Status.REJECTED
     # rejected: the caption, by the audit (curation/audit.py)
-    CAPTION_CONTRADICTED = "caption_contradicted"
+    CAPTION_CONTRADICTED = "caption_contradicted", Status.REJECTED
     # failed: the row of the list
     ROW_UNREADABLE = "row_unreadable"
     # failed: the network
@@ -95,52 +104,6 @@ class Reason(StrEnum):
     # failed: our own work, whatever it was
     CRASHED = "crashed"
     QUARANTINED = "quarantined"
-
-    @property
-    def status(self) -> Status:
-        """Rejected or failed."""
-        return Status.REJECTED if self in _REJECTED else Status.FAILED
-
-
-_REJECTED = frozenset(
-    {
-        Reason.LISTED_SIZE,
-        Reason.LISTED_ASPECT,
-        Reason.LISTED_FACES,
-        Reason.LISTED_NSFW,
-        Reason.LISTED_WATERMARK,
-        Reason.DOMAIN_EXCLUDED,
-        Reason.URL_INVALID,
-        Reason.SCHEME_FORBIDDEN,
-        Reason.PORT_FORBIDDEN,
-        Reason.ADDRESS_FORBIDDEN,
-        Reason.ROBOTS_FORBIDDEN,
-        Reason.OPTED_OUT,
-        Reason.TAKEN_DOWN,
-        Reason.NOT_AN_IMAGE,
-        Reason.TOO_MANY_PIXELS,
-        Reason.NO_PERSON,
-        Reason.LOW_SCORE,
-        Reason.SHORT_SIDE,
-        Reason.ASPECT_RATIO,
-        Reason.FEW_KEYPOINTS,
-        Reason.NO_HIP,
-        Reason.NO_HEAD,
-        Reason.EXACT_DUPLICATE,
-        Reason.NEAR_DUPLICATE,
-        Reason.NOT_REAL,
-        Reason.SEVERAL_PEOPLE,
-        Reason.CUT_OFF,
-        Reason.OCCLUDED,
-        Reason.UNCLEAR,
-        Reason.TEXT_OR_COLLAGE,
-        Reason.MINOR_AT_RISK,
-        Reason.SEXUAL_CONTENT,
-        Reason.JUDGED_OTHER,
-        Reason.JUDGED_UNSURE,
-        Reason.CAPTION_CONTRADICTED,
-    }
-)
 
 
 def status_of(reason: Reason | None) -> Status:
