@@ -30,7 +30,7 @@ from pipeline.attempts import Attempts
 from pipeline.runner import WINDOW_UNITS, Cluster, pool_cpus
 from pipeline.stage import Placed, Pool, Process
 from pipeline.storage import publish_json
-from pipeline.units import PhaseFolder, Unit, slice_units
+from pipeline.units import PhaseFolder, Unit, UnitRange
 
 RESULT = Path(__file__).parent / "results" / "units.json"
 POOL = Pool(cpus=0.5)
@@ -88,7 +88,7 @@ def main() -> None:
     count = parser.parse_args().units
     if count < 2 * WINDOW_UNITS:
         raise SystemExit(f"--units {count}: growth shows over two windows, {2 * WINDOW_UNITS} units")
-    units = slice_units(count, 1)
+    units = list(UnitRange(count, 1))
     with tempfile.TemporaryDirectory() as out:
         folder = PhaseFolder(Path(out) / "phase", {"recipe_hash": "none"})
         alone = PhaseFolder(Path(out) / "alone", folder.trace)

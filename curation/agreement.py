@@ -2,10 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import sqrt
 
-Z = 1.959964
-"""The normal quantile of a two-sided interval of 95 %."""
+from pipeline.plan import Estimate, wilson
 
 
 @dataclass(frozen=True)
@@ -18,12 +16,9 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Share:
-    """An estimated share of persons and its interval of 95 %, all in [0, 1]."""
+class Share(Estimate):
+    """An estimated share of persons, all in [0, 1]."""
 
-    value: float
-    low: float
-    high: float
     persons: int
     """Persons of the sample that it rests on."""
 
@@ -60,7 +55,7 @@ def agree_on(outcome: str, holds: Callable[[str], bool], pairs: Sequence[Pair]) 
 
 
 def share(pairs: Sequence[Pair], hit: Callable[[Pair], bool]) -> Share | None:
-    """The weighted share of hits with Wilson's interval (1927); None without pairs.
+    """The weighted share of hits; None without pairs.
 
     Weights that differ tell less than as many equal ones: the interval is that of Kish's effective size,
     (Σw)² / Σw² (1965).
@@ -70,9 +65,7 @@ def share(pairs: Sequence[Pair], hit: Callable[[Pair], bool]) -> Share | None:
     total = sum(pair.weight for pair in pairs)
     p = min(1.0, sum(pair.weight for pair in pairs if hit(pair)) / total)
     n = total**2 / sum(pair.weight**2 for pair in pairs)
-    middle = (p + Z**2 / (2 * n)) / (1 + Z**2 / n)
-    half = Z / (1 + Z**2 / n) * sqrt(p * (1 - p) / n + Z**2 / (4 * n**2))
-    return Share(p, max(0.0, min(p, middle - half)), min(1.0, max(p, middle + half)), len(pairs))
+    return Share(**vars(wilson(p, n)), persons=len(pairs))
 
 
 def kappa(pairs: Sequence[Pair]) -> float | None:

@@ -11,13 +11,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.plan import Estimate, share
+from pipeline.plan import Estimate, wilson
 from pipeline.reasons import Reason, status_of
 
 Captioner = tuple[str, str]
 """model_id, prompt_id"""
-MANY = 10**9
-"""Captions that the captioner could write: those at hand are taken for a sample of them."""
 MOST_ATTRIBUTES = 15
 """In the table of disagreements; the JSON has all."""
 
@@ -38,7 +36,7 @@ class Rates:
     @property
     def contradicted_share(self) -> Estimate | None:
         """Of those checked, with its interval of 95 % by Wilson; None if there are none."""
-        return share(self.contradicted, self.checked, MANY) if self.checked else None
+        return wilson(self.contradicted / self.checked, self.checked) if self.checked else None
 
     def __add__(self, other: "Rates") -> "Rates":
         return Rates(
@@ -63,7 +61,7 @@ class Compared:
     def disagree_share(self) -> Estimate | None:
         """Where both say something, with its interval of 95 % by Wilson; None if they never do."""
         both = self.agree + self.disagree
-        return share(self.disagree, both, MANY) if both else None
+        return wilson(self.disagree / both, both) if both else None
 
 
 @dataclass

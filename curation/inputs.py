@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -31,9 +31,10 @@ from curation.list_formats import (
 )
 from curation.list_texts import DelimitedList, JsonLines, PlainText
 from curation.prefilter import IN_RECIPE, Prefilter, PrefilterSettings
+from pipeline.draws import mix
 from pipeline.reasons import Reason
 from pipeline.recipe import fingerprint
-from pipeline.units import Unit
+from pipeline.units import Unit, UnitRange
 
 INPUT_ROWS = pa.schema(
     [
@@ -68,30 +69,6 @@ class InputSettings(PrefilterSettings):
         """All columns that are read, the URL's first, each with a setting that needs it."""
         carried = dict.fromkeys(self.columns, "columns")
         return {self.url_column: "url_column"} | carried | self.number_columns()
-
-
-@dataclass(frozen=True)
-class UnitRange(Sequence[Unit]):
-    """Units of equal size, made as they are asked for: a million cost no memory."""
-
-    total: int
-    """Rows."""
-    rows: int
-    """In a unit; the last may have fewer."""
-
-    def __len__(self) -> int:
-        return -(-self.total // self.rows)
-
-    @overload
-    def __getitem__(self, place: int) -> Unit: ...
-    @overload
-    def __getitem__(self, place: slice) -> Sequence[Unit]: ...
-    def __getitem__(self, place: int | slice) -> Unit | Sequence[Unit]:
-        if isinstance(place, slice):
-            return [self[index] for index in range(*place.indices(len(self)))]
-        index = range(len(self))[place]
-        first = index * self.rows
-        return Unit(index, first, min(self.rows, self.total - first))
 
 
 @dataclass(frozen=True)
@@ -244,21 +221,18 @@ def draw(total: int, wanted: int, seed: int) -> Rows:
 
     A larger sample holds the smaller one; no two rows have one hash. Memory: O(wanted), not O(total).
     """
-    key = _mix(np.array([seed % 2**64], np.uint64))
+    key = _hash(np.array([seed % 2**64], np.uint64))
     rows, at_once = np.empty(0, np.int64), max(wanted, _DRAWN_AT_ONCE)
     for start in range(0, total, at_once):
         rows = np.concatenate([rows, np.arange(start, min(start + at_once, total), dtype=np.int64)])
         if len(rows) > wanted:
-            rows = rows[np.argpartition(_mix(rows.astype(np.uint64) ^ key), wanted)[:wanted]]
+            rows = rows[np.argpartition(_hash(rows.astype(np.uint64) ^ key), wanted)[:wanted]]
     return np.sort(rows)
 
 
-def _mix(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The finaliser of SplitMix64: one to one, and every bit of the result hangs on every bit given."""
-    numbers = numbers + np.uint64(0x9E3779B97F4A7C15)
-    numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return numbers ^ (numbers >> np.uint64(31))
+def _hash(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """SplitMix64's output for a state: one to one."""
+    return mix(numbers + np.uint64(0x9E3779B97F4A7C15))
 
 
 def _check_columns(name: str, columns: Columns, settings: InputSettings) -> None:

@@ -32,7 +32,7 @@ from pipeline.records import SCHEMA_VERSION
 from pipeline.shards import DONE
 from pipeline.stage import Placed, Pool
 from pipeline.storage import Place, publish_json, publish_table, read_json, read_json_or_none, sizes
-from pipeline.units import PhaseFolder, Unit, slice_units
+from pipeline.units import PhaseFolder, Unit, UnitRange
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ class Curation:
         """Judge and caption every kept person; what stands already from earlier runs is taken over."""
         settings, retry = self.recipe.annotate, RetryRound.of(harvest.folder)
         folder = self._annotate_folder(harvest.folder, decisions.folder, retry)
-        units = slice_units(harvest.units, settings.units_per_unit)
+        units = UnitRange(harvest.units, settings.units_per_unit)
         kept = KeptPersons(harvest.folder, decisions.folder.path / "decisions.parquet")
         rounds = load_rounds(settings.caption.recaption)
         # Whose captions they were is not asked: a caption's id tells the picture that it was made from.

@@ -42,7 +42,7 @@ class Draw:
 
     def _scores(self, key: str) -> NDArray[np.float64]:
         """For each id a uniform number u in (0, 1), or with weights ln(u) / w."""
-        mixed = _mix(self._hashes ^ np.uint64(_hash(key))) >> _SHIFT_11
+        mixed = mix(self._hashes ^ np.uint64(_hash(key))) >> _SHIFT_11
         uniform = mixed.astype(np.float64) * 2.0**-53 + 2.0**-54
         if self._weights is None:
             return uniform
@@ -68,7 +68,7 @@ def _hash(text: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8])
 
 
-def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """The finaliser of splitmix64 (Steele, Lea and Flood, 2014): every bit depends on every bit."""
     values = (values ^ (values >> _SHIFT_30)) * _FIRST
     values = (values ^ (values >> _SHIFT_27)) * _SECOND

@@ -39,6 +39,14 @@ class Sampled:
     stored_bytes: int
 
 
+def wilson(found: float, size: float) -> Estimate:
+    """A share found in a sample of so many, with Wilson's score interval (1927)."""
+    middle = found + Z95**2 / (2 * size)
+    reach = Z95 * math.sqrt(found * (1 - found) / size + Z95**2 / (4 * size**2))
+    low, high = ((middle + side * reach) / (1 + Z95**2 / size) for side in (-1, 1))
+    return Estimate(found, max(0.0, min(found, low)), min(1.0, max(found, high)))
+
+
 def share(count: int, of: int, population: int) -> Estimate:
     """Share of a population with a property that `count` of `of` sampled rows have: Wilson's score interval.
 
@@ -50,11 +58,7 @@ def share(count: int, of: int, population: int) -> Estimate:
     found = count / of
     if of == population:
         return Estimate(found, found, found)
-    size = of * (population - 1) / (population - of)
-    middle = found + Z95**2 / (2 * size)
-    reach = Z95 * math.sqrt(found * (1 - found) / size + Z95**2 / (4 * size**2))
-    scale = 1 + Z95**2 / size
-    return Estimate(found, max(0.0, (middle - reach) / scale), min(1.0, (middle + reach) / scale))
+    return wilson(found, of * (population - 1) / (population - of))
 
 
 def mean(values: Sequence[int], population: int) -> Estimate:

@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 import pyarrow as pa
 
@@ -49,10 +49,28 @@ class Unit:
         return f"{table}/{_prefix(self.index)}/{self.name}-{part:02d}{ending}.parquet"
 
 
-def slice_units(total: int, per_unit: int) -> list[Unit]:
-    """Cut 0…total into units of `per_unit`, the last possibly shorter."""
-    starts = range(0, total, per_unit)
-    return [Unit(index, first, min(per_unit, total - first)) for index, first in enumerate(starts)]
+@dataclass(frozen=True)
+class UnitRange(Sequence[Unit]):
+    """Units of equal size, made as they are asked for: a million cost no memory."""
+
+    total: int
+    """Rows."""
+    rows: int
+    """In a unit; the last may have fewer."""
+
+    def __len__(self) -> int:
+        return -(-self.total // self.rows)
+
+    @overload
+    def __getitem__(self, place: int) -> Unit: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Unit]: ...
+    def __getitem__(self, place: int | slice) -> Unit | Sequence[Unit]:
+        if isinstance(place, slice):
+            return [self[index] for index in range(*place.indices(len(self)))]
+        index = range(len(self))[place]
+        first = index * self.rows
+        return Unit(index, first, min(self.rows, self.total - first))
 
 
 def split_by_bytes(table: pa.Table, cap_bytes: int) -> Iterator[pa.Table]:

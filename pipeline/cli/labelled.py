@@ -12,7 +12,7 @@ from curation.pack import ShardSink, publish_statistics
 from pipeline.recipe import fingerprint
 from pipeline.shards import DONE, SPLITS, shard_paths
 from pipeline.storage import read_json
-from pipeline.units import PhaseFolder, slice_units
+from pipeline.units import PhaseFolder, UnitRange
 from world.shards import split_identities
 
 VAL_SHARE, TEST_SHARE = 0.1, 0.3
@@ -41,7 +41,7 @@ def label_shards(packed: Path, identities: Mapping[str, int], out: Path, seed: i
     rows = permute_captions(rows, seed) if permuted else rows
     folder = PhaseFolder(path, trace)
     folder.begin()
-    units = slice_units(rows.num_rows, ROWS_PER_SHARD)
+    units = UnitRange(rows.num_rows, ROWS_PER_SHARD)
     sink = ShardSink(folder, len(units))
     publish_statistics(folder, [sink.publish(unit, rows.slice(unit.first, unit.count)) for unit in units])
     return path

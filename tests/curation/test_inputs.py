@@ -13,10 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from curation.inputs import INPUT_ROWS, InputError, InputSettings, UnitRange, UrlList, draw
+from curation.inputs import INPUT_ROWS, InputError, InputSettings, UrlList, draw
 from curation.list_texts import MARK_ROWS
 from pipeline.reasons import Reason
-from pipeline.units import Unit, slice_units
+from pipeline.units import Unit, UnitRange
 from tests.curation.list_bucket import running_bucket
 
 QUICK = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
@@ -275,8 +275,10 @@ def test_limits_change_no_unit(tmp_path: Path) -> None:
 
 def test_units_are_those_that_slicing_gives() -> None:
     for total in (0, 1, 9, 10, 11):
-        assert list(UnitRange(total, 5)) == slice_units(total, 5)
-    assert UnitRange(23, 5)[1:3] == slice_units(23, 5)[1:3]
+        assert [(u.first, u.count) for u in UnitRange(total, 5)] == [
+            (first, min(5, total - first)) for first in range(0, total, 5)
+        ]
+    assert UnitRange(23, 5)[1:3] == [Unit(1, 5, 5), Unit(2, 10, 5)]
     assert UnitRange(23, 5)[-1] == Unit(4, 20, 3)
 
 

@@ -23,7 +23,7 @@ from pipeline.reasons import Reason
 from pipeline.runner import Cluster, RunnerError, UnitStatus, check_pools, pool_cpus
 from pipeline.stage import Placed, Pool, Process, Stage, UnitError
 from pipeline.storage import listing, publish
-from pipeline.units import Unit, slice_units
+from pipeline.units import Unit, UnitRange
 
 
 @dataclass(frozen=True)
@@ -270,7 +270,7 @@ def test_a_cluster_that_does_not_come_up_is_one_line(monkeypatch: pytest.MonkeyP
 def test_on_ray_every_unit_comes_out_once_with_its_counts_or_its_error(
     cluster: Cluster, tmp_path: Path
 ) -> None:
-    units = [*slice_units(20, 3), Unit(7, 20, 0), Unit(8, 20, 2)]
+    units = [*UnitRange(20, 3), Unit(7, 20, 0), Unit(8, 20, 2)]
     stages = [
         Placed(stage=Double(raises_on=(10, 15, 16, 17)), pool=Pool(workers=2, cpus=0.5)),
         Placed(stage=Double(), pool=Pool(cpus=0.5)),
@@ -295,7 +295,7 @@ def test_on_ray_every_unit_comes_out_once_with_its_counts_or_its_error(
 def test_on_ray_rows_that_kill_their_worker_are_quarantined_and_all_others_go_on(
     cluster: Cluster, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    units, files = slice_units(40, 10), Files(tmp_path)
+    units, files = UnitRange(40, 10), Files(tmp_path)
     stages = [
         Placed(stage=Double(), pool=Pool(cpus=0.5)),
         Placed(stage=Double(kills=(2 * 13, 2 * 18)), pool=Pool(cpus=0.6)),
@@ -320,13 +320,13 @@ def test_on_ray_nobody_is_advised_how_to_call_ray(
     asked: list[object] = []
     monkeypatch.setattr(HighMemoryIssueDetector, "from_executor", asked.append)
     stages = [Placed(stage=Double(), pool=Pool(cpus=0.5))]
-    (status,) = cluster.run_units(slice_units(1, 1), Numbers(), stages, Files(tmp_path))
+    (status,) = cluster.run_units(UnitRange(1, 1), Numbers(), stages, Files(tmp_path))
     assert (status.error, asked) == (None, [])
 
 
 @pytest.mark.chain
 def test_on_ray_a_worker_that_is_killed_from_outside_costs_no_row(cluster: Cluster, tmp_path: Path) -> None:
-    units, files, pids = slice_units(12, 4), Files(tmp_path / "files"), tmp_path / "pids"
+    units, files, pids = UnitRange(12, 4), Files(tmp_path / "files"), tmp_path / "pids"
     pids.mkdir()
     killed: list[int] = []
 

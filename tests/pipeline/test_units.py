@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.storage import StorageError
-from pipeline.units import UNITS_PER_PREFIX, PhaseFolder, Unit, slice_units, split_by_bytes
+from pipeline.units import UNITS_PER_PREFIX, PhaseFolder, Unit, UnitRange, split_by_bytes
 
 SIZES = st.lists(st.integers(0, 200), max_size=40)
 TRACE = {"recipe_hash": "abc", "schema_version": 1}
@@ -37,7 +37,7 @@ def rows(folder: PhaseFolder, table: str, unit: int) -> list[object]:
 
 @given(total=st.integers(0, 500), per_unit=st.integers(1, 60))
 def test_units_cover_every_row_once_and_in_order(total: int, per_unit: int) -> None:
-    units = slice_units(total, per_unit)
+    units = UnitRange(total, per_unit)
     assert [row for unit in units for row in range(unit.first, unit.first + unit.count)] == list(range(total))
     assert [unit.index for unit in units] == list(range(len(units)))
     assert all(unit.count == per_unit for unit in units[:-1])
