@@ -78,8 +78,9 @@ class Auditor:
         if self.settings.contradicted == "record":
             return None
         found = self.audit(text, measured)
-        reason = decide(found, self.settings)
-        return Finding(reason, "; ".join(found.contradictions)) if reason else None
+        if found.contradicted < self.settings.contradicted_min:
+            return None
+        return Finding(Reason.CAPTION_CONTRADICTED, "; ".join(found.contradictions))
 
     def agreement(self, texts: Sequence[str]) -> Agreement | None:
         """Between the first two of some captions; None if there are fewer."""
@@ -140,13 +141,6 @@ def _other_things(claims: Claims, region: str) -> set[str]:
         return {term for colour in claims.colours("bag") for term in colour.terms}
     short = any(garment.thing.name in _SHORT for garment in claims.of("lower"))
     return set(_SKIN) if short else set()
-
-
-def decide(found: CaptionAudit, settings: AuditSettings) -> Reason | None:
-    """Why a caption does not count by its audit, None if it does."""
-    if settings.contradicted == "record" or found.contradicted < settings.contradicted_min:
-        return None
-    return Reason.CAPTION_CONTRADICTED
 
 
 def compare(one: Claims, other: Claims) -> Agreement:

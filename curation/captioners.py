@@ -116,7 +116,7 @@ class EndpointCaptioner:
         question = Question(
             system=self.prompt.system,
             text=self.prompt.user.replace(PROMPT_SLOT, template.text),
-            jpeg=fit(person.jpeg, self.picture).jpeg,
+            jpeg=fit(person.jpeg, self.picture),
             seed=seed,
             sampling=self.sampling,
         )

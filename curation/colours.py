@@ -30,11 +30,10 @@ SKIN_DISTANCE = 15.0
 
 @dataclass(frozen=True)
 class GarmentColour:
-    """What most pixels of a region vote for: the term, its share, the median CIELAB colour of its pixels."""
+    """What most pixels of a region vote for: the term and its share."""
 
     name: str
     share: float
-    lab: tuple[float, float, float]
     shares: Mapping[str, float]
     """Of every term that got votes, the most first."""
 
@@ -161,8 +160,7 @@ def _vote(lab: Floats, terms: ColourTerms) -> GarmentColour | None:
     order = np.argsort(-counts, kind="stable")
     shares = {str(names[at]): float(counts[at] / len(lab)) for at in order}
     winner = next(iter(shares))
-    lightness, a, b = np.median(lab[votes == winner], axis=0)
-    return GarmentColour(winner, shares[winner], (float(lightness), float(a), float(b)), shares)
+    return GarmentColour(winner, shares[winner], shares)
 
 
 def _skin(crop: NDArray[np.uint8], keypoints: Floats, keypoint_min: float) -> Floats | None:

@@ -69,7 +69,7 @@ def _exemplar(
         raise ExemplarError(f"{table}: row {number}: letter {letter!r} is none of {' '.join(letters)}")
     try:
         data = find_picture(table.parent, file).read_bytes()
-        exemplar = Exemplar(fit(make_picture(data, box, change), FitSettings()).jpeg, letter)
+        exemplar = Exemplar(fit(make_picture(data, box, change), FitSettings()), letter)
     except (OSError, CropError) as error:
         raise ExemplarError(f"{table}: row {number}: {' '.join(str(error).split())}") from None
     return exemplar, f"{letter},{hashlib.sha256(data).hexdigest()},{' '.join(box.split())},{change}"

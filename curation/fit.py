@@ -2,7 +2,6 @@
 
 import io
 import math
-from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
@@ -42,30 +41,19 @@ class FitSettings(Section):
         return self
 
 
-@dataclass(frozen=True)
-class Fitted:
-    """A JPEG in RGB or grey, and its size."""
-
-    jpeg: bytes
-    width_px: int
-    height_px: int
-
-
-def fit(jpeg: bytes, settings: FitSettings) -> Fitted:
+def fit(jpeg: bytes, settings: FitSettings) -> bytes:
     """The same bytes if they are within the limits, of which only the header is read; else resized.
 
-    The shape is kept as far as the least side allows. Raises CropError if there is no picture in the bytes.
+    A JPEG in RGB or grey; its shape is kept as far as the least side allows. Raises CropError if there is no
+    picture in the bytes.
     """
     ImageFile.LOAD_TRUNCATED_IMAGES = False  # process-wide, and other libraries set it
     try:
         with Image.open(io.BytesIO(jpeg), formats=("JPEG", "PNG", "WEBP")) as picture:
             if picture.width * picture.height > MOST_PIXELS:
                 raise CropError(f"crop: {picture.width}×{picture.height} pixels")
-            if (
-                _is_plain(picture, jpeg)
-                and fitted_size(picture.width, picture.height, settings) == picture.size
-            ):
-                return Fitted(jpeg, picture.width, picture.height)
+            if _is_plain(picture, jpeg) and fitted_size(*picture.size, settings) == picture.size:
+                return jpeg
             return _resized(picture, settings)
     except CropError:
         raise
@@ -104,7 +92,7 @@ def _is_plain(picture: Image.Image, data: bytes) -> bool:
     )
 
 
-def _resized(picture: Image.Image, settings: FitSettings) -> Fitted:
+def _resized(picture: Image.Image, settings: FitSettings) -> bytes:
     upright = ImageOps.exif_transpose(picture) if "exif" in picture.info else picture
     size = fitted_size(upright.width, upright.height, settings)
     if upright is picture:
@@ -113,7 +101,7 @@ def _resized(picture: Image.Image, settings: FitSettings) -> Fitted:
     small.info.clear()  # Pillow would write comments again
     sink = io.BytesIO()
     small.save(sink, "JPEG", quality=settings.quality, subsampling=0)
-    return Fitted(sink.getvalue(), *size)
+    return sink.getvalue()
 
 
 def _scaled(picture: Image.Image, size: tuple[int, int]) -> Image.Image:

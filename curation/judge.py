@@ -150,7 +150,7 @@ class EndpointJudge:
                 Example(exemplar.jpeg, self.prompt.user, exemplar.letter) for exemplar in self.exemplars.shown
             ),
             text=self.prompt.user,
-            jpeg=fit(person.jpeg, self.settings.picture).jpeg,
+            jpeg=fit(person.jpeg, self.settings.picture),
             seed=self.settings.seed,
             sampling=Sampling(temperature=0.0, max_tokens=1, stop=()),
             choices=tuple(LETTERS),

@@ -34,7 +34,7 @@ def render_sheet(crops: Mapping[str, bytes], criteria: str) -> str:
 
 
 def _figure(key: str, crop: bytes) -> str:
-    data = base64.b64encode(fit(crop, PICTURE).jpeg).decode()
+    data = base64.b64encode(fit(crop, PICTURE)).decode()
     field = f'<input name="{escape(key)}" aria-label="letter of {escape(key)}" autocomplete="off" size="2">'
     picture = f'<img src="data:image/jpeg;base64,{data}" alt="">'
     return f"<figure>{picture}<figcaption>{field} {escape(key)}</figcaption></figure>"

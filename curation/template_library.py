@@ -16,7 +16,8 @@ from curation.template_lint import TemplateFinding, TemplateProblem, TemplateWor
 from curation.template_model import Answers, Question, Tell, TextModel, ask_all, filled
 from curation.template_repeats import near_repeats
 from curation.template_review import ReviewRow, Source
-from pipeline.templates import Draw, Template, TemplateError, read_templates
+from pipeline.draws import Draw
+from pipeline.templates import Template, TemplateError, read_templates
 
 REPEAT = "repeat"
 NO_ANSWER = "no_answer"

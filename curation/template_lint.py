@@ -15,6 +15,10 @@ from pathlib import Path
 from pipeline.templates import PLACEHOLDERS, Template, TemplateError, fill, lint
 
 WORDS = "template-words"
+WORDS_MIN, WORDS_MAX = 8, 45
+"""Words of a template, once each placeholder holds its example."""
+PLACEHOLDERS_MIN, PLACEHOLDERS_MAX = 2, 12
+"""One placeholder alone tells people apart badly."""
 
 
 class TemplateProblem(StrEnum):
@@ -49,20 +53,6 @@ class TemplateFinding:
         return f"{self.problem} ({self.detail})"
 
 
-@dataclass(frozen=True, kw_only=True)
-class TemplateLimits:
-    """How long a template may be."""
-
-    words_min: int = 8
-    """Least words, once each placeholder holds its example."""
-    words_max: int = 45
-    """Most words, once each placeholder holds its example."""
-    placeholders_min: int = 2
-    """Least placeholders: one of them alone tells people apart badly."""
-    placeholders_max: int = 12
-    """Most placeholders."""
-
-
 @dataclass(frozen=True)
 class TemplateWords:
     """For each problem that words make, a pattern that finds them."""
@@ -95,9 +85,7 @@ def load_template_words(name: str = WORDS) -> TemplateWords:
     )
 
 
-def find_problems(
-    template: Template, words: TemplateWords, limits: TemplateLimits | None = None
-) -> list[TemplateFinding]:
+def find_problems(template: Template, words: TemplateWords) -> list[TemplateFinding]:
     """Everything that is wrong with one template by itself; with an empty list people may look at it."""
     unusable = lint(template)
     if unusable:
@@ -111,19 +99,19 @@ def find_problems(
     ]
     names = [TemplateFinding(TemplateProblem.NAME, match[0]) for match in _NAME.finditer(rest)]
     marks = [TemplateFinding(TemplateProblem.MARKUP, match[0]) for match in _MARKUP.finditer(rest)]
-    return [*_lengths(template, limits or TemplateLimits()), *marks, *names, *found]
+    return [*_lengths(template), *marks, *names, *found]
 
 
-def _lengths(template: Template, limits: TemplateLimits) -> list[TemplateFinding]:
+def _lengths(template: Template) -> list[TemplateFinding]:
     examples = {name: placeholder.example for name, placeholder in PLACEHOLDERS.items()}
     words, slots = len(fill(template, examples).split()), len(template.placeholders)
     found = []
     for value, low, high, few, many in (
-        (words, limits.words_min, limits.words_max, TemplateProblem.WORDS_FEW, TemplateProblem.WORDS_MANY),
+        (words, WORDS_MIN, WORDS_MAX, TemplateProblem.WORDS_FEW, TemplateProblem.WORDS_MANY),
         (
             slots,
-            limits.placeholders_min,
-            limits.placeholders_max,
+            PLACEHOLDERS_MIN,
+            PLACEHOLDERS_MAX,
             TemplateProblem.PLACEHOLDERS_FEW,
             TemplateProblem.PLACEHOLDERS_MANY,
         ),

@@ -13,9 +13,6 @@ from importlib.resources.abc import Traversable
 from itertools import groupby
 from pathlib import Path
 
-from pipeline.draws import Draw as Draw
-from pipeline.draws import choose as choose
-
 
 class TemplateError(ValueError):
     """A template or library that cannot be used; one line naming file, line or placeholder."""

@@ -9,7 +9,8 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 
-from pipeline.templates import Template, TemplateLibrary, choose, fill_spans
+from pipeline.draws import choose
+from pipeline.templates import Template, TemplateLibrary, fill_spans
 from world.people import ATTRIBUTES, Look
 from world.truth import Label, Lie, TruthCaption, Word
 from world.words import FUNCTION_WORDS, SAYINGS, WORN, Phrase, Told, attributes, phrases

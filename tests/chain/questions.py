@@ -154,7 +154,7 @@ def pictures(out: Path) -> dict[str, PersonKey]:
     decisions = pq.read_table(phase_folder(out, "decide") / "decisions.parquet").to_pylist()
     kept = {_key(row) for row in decisions if row["status"] == "kept"}
     persons = [row for row in table(out, "harvest", "persons").to_pylist() if _key(row) in kept]
-    found = {hashlib.sha256(fit(row["crop"], FitSettings()).jpeg).hexdigest(): _key(row) for row in persons}
+    found = {hashlib.sha256(fit(row["crop"], FitSettings())).hexdigest(): _key(row) for row in persons}
     assert len(found) == len(kept), "two persons look alike: nobody could say who was asked about"
     return found
 

@@ -52,12 +52,12 @@ class Annotated:
 
     def judged(self, person: MadePerson) -> list[Exchange]:
         """Verdicts asked for with this person's picture."""
-        picture = fit(person.row["crop"], self.settings.judge.picture).jpeg
+        picture = fit(person.row["crop"], self.settings.judge.picture)
         return [each for each in self.exchanges if each.choices and each.picture == picture]
 
     def captioned(self, person: MadePerson) -> list[Exchange]:
         """Captions asked for with this person's picture."""
-        picture = fit(person.row["crop"], self.settings.caption.picture).jpeg
+        picture = fit(person.row["crop"], self.settings.caption.picture)
         return [each for each in self.exchanges if not each.choices and each.picture == picture]
 
 

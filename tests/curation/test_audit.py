@@ -1,5 +1,7 @@
 """The audit: wrong colours are contradicted, doubtful ones are not; two captions agree or do not."""
 
+from typing import Any
+
 import pytest
 
 from curation.audit import (
@@ -7,7 +9,6 @@ from curation.audit import (
     AuditSettings,
     audit,
     compare,
-    decide,
     measure_garments,
 )
 from curation.claim_words import load_claim_words
@@ -101,11 +102,15 @@ def test_nothing_is_checked_of_what_is_not_visible() -> None:
 
 
 def test_only_a_setting_drops_a_caption() -> None:
-    found = audited("a green shirt and blue trousers")
-    assert decide(found, AuditSettings()) is None
+    def reason(**settings: Any) -> Reason | None:
+        auditor = Auditor.load(AuditSettings.model_validate(settings))
+        problem = auditor.problem("a green shirt and blue trousers", RED_OVER_BLUE)
+        return problem.reason if problem else None
+
+    assert reason() is None
     for action in ("drop", "recaption"):
-        assert decide(found, AuditSettings(contradicted=action)) is Reason.CAPTION_CONTRADICTED
-    assert decide(found, AuditSettings(contradicted="drop", contradicted_min=2)) is None
+        assert reason(contradicted=action) is Reason.CAPTION_CONTRADICTED
+    assert reason(contradicted="drop", contradicted_min=2) is None
 
 
 def test_pixels_become_shares_that_begin_with_the_most() -> None:

@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-from skimage.color import rgb2lab
 
 from curation.colours import (
     MOST_PIXELS,
@@ -71,15 +70,6 @@ def test_a_cameras_tint_in_the_dark_is_black_unless_lit_parts_show_the_hue() -> 
     assert unlit is not None
     assert lit is not None
     assert (unlit.name, lit.name) == ("black", "blue")
-
-
-def test_lab_is_the_median_of_the_winning_pixels() -> None:
-    picture = np.zeros((400, 160, 3), np.uint8)
-    picture[:] = (200, 30, 40)
-    found = upper_colour(picture, drawn_keypoints(), TERMS, 0.5)
-    assert found is not None
-    assert found.share == 1.0
-    assert found.lab == pytest.approx(rgb2lab(picture[:1, :1])[0, 0])
 
 
 def test_share_falls_with_a_second_colour() -> None:

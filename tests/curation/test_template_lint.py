@@ -3,20 +3,19 @@ from pathlib import Path
 import pytest
 
 from curation.template_lint import (
-    TemplateLimits,
     TemplateProblem,
     TemplateWords,
     find_problems,
     load_template_words,
 )
-from pipeline.templates import TemplateError, make_template
+from pipeline.templates import PLACEHOLDERS, TemplateError, make_template
 
 WORDS = load_template_words()
 GOOD = "The [person] wears [colored top] and [colored bottom]."
 
 
-def problems(text: str, limits: TemplateLimits | None = None, words: TemplateWords = WORDS) -> list[str]:
-    return [str(finding) for finding in find_problems(make_template(text), words, limits)]
+def problems(text: str, words: TemplateWords = WORDS) -> list[str]:
+    return [str(finding) for finding in find_problems(make_template(text), words)]
 
 
 def test_a_good_template_has_no_problem() -> None:
@@ -66,18 +65,16 @@ def test_a_term_of_two_words_does_not_reach_over_a_placeholder() -> None:
 
 
 def test_length_is_that_of_the_filled_sentence() -> None:
-    limits = TemplateLimits(words_min=10, words_max=10)
-    assert problems(GOOD, limits) == ["words_few (9 of at least 10)"]
-    assert problems(f"[facing], and so on, {GOOD.lower()}", limits) == ["words_many (15 of at most 10)"]
+    assert problems("[person] in [colored top], [arms].") == []
+    assert problems("[person] in [colored top], [build].") == ["words_few (6 of at least 8)"]
+    assert problems(f"{'and so on, ' * 13}{GOOD.lower()}") == ["words_many (48 of at most 45)"]
 
 
 def test_placeholders_are_counted() -> None:
-    limits = TemplateLimits(placeholders_min=2, placeholders_max=3)
-    assert problems(GOOD, limits) == []
-    assert problems(f"[facing], {GOOD.lower()}", limits) == ["placeholders_many (4 of at most 3)"]
-    assert problems("All that can be seen here is [colored top].", limits) == [
-        "placeholders_few (1 of at least 2)"
-    ]
+    slots = [f"[{name}]" for name in PLACEHOLDERS if "/" not in name][:13]
+    assert problems(f"One sees {', '.join(slots[:12])}.") == []
+    assert problems(f"One sees {', '.join(slots)}.") == ["placeholders_many (13 of at most 12)"]
+    assert problems("All that can be seen here is [colored top].") == ["placeholders_few (1 of at least 2)"]
 
 
 def test_the_packaged_words_cover_every_problem_that_words_make() -> None:

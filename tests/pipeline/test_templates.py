@@ -2,11 +2,11 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.draws import choose
 from pipeline.templates import (
     PLACEHOLDERS,
     Template,
     TemplateError,
-    choose,
     fill,
     fill_spans,
     lint,
