@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from pydantic import Field
 
 from curation.addresses import Target, WebError, parse_url
 from curation.hosts import Clock, Hosts, HostSettings, Row
@@ -23,6 +22,7 @@ from curation.robots import ROBOTS_REASONS, Robots, RobotsSettings
 from curation.takedown import Takedown
 from curation.web import WebOpener, WebResponse, WebSettings, url_to_get
 from pipeline.reasons import Reason
+from pipeline.recipe import operational
 
 _TICKET = "ticket:"
 _VALUED_DIRECTIVES = ("unavailable_after", "max-snippet", "max-image-preview", "max-video-preview")
@@ -33,7 +33,7 @@ class DownloadSettings(HostSettings, RobotsSettings):
 
     web: WebSettings = WebSettings()
     """How each of them is asked for."""
-    threads: int = Field(default=32, gt=0, json_schema_extra={"operational": True})
+    threads: int = operational(32, gt=0)
     """Downloads at once in one worker."""
     opt_out: tuple[str, ...] = ("noai", "noimageai", "noindex", "noimageindex", "none")
     """X-Robots-Tag directives by which a site opts out (`none` is short for noindex, nofollow)."""

@@ -68,7 +68,7 @@ class ModelSettings(Section):
     """Revision of its weights."""
     weight: PositiveFloat = 1.0
     """Share of the captions that it writes, beside the weights of other models."""
-    urls: tuple[str, ...] = Field(min_length=1, json_schema_extra={"operational": True})
+    urls: tuple[str, ...] = operational(..., min_length=1)
     """Base addresses such as http://127.0.0.1:8000, without /v1; each of them serves this model."""
     api_key_env: str = operational("")
     """Environment variable that holds the endpoints' key; empty: none is sent."""

@@ -17,7 +17,7 @@ from curation.runs import Shares
 from pipeline.attempts import with_reasons
 from pipeline.funnel import Counts
 from pipeline.reasons import Reason
-from pipeline.recipe import Section
+from pipeline.recipe import Section, operational
 from pipeline.records import content_hash
 from pipeline.shards import DONE, SPLITS, STATISTICS, encode_shard, shard_name
 from pipeline.stage import Process
@@ -41,7 +41,7 @@ class PackSettings(Section):
     test_share: NonNegativeFloat = 0.01
     """Share of the source pictures that measures the model and is used for nothing else."""
 
-    max_failed_share: float = Field(default=0.05, ge=0, le=1, json_schema_extra={"operational": True})
+    max_failed_share: float = operational(0.05, ge=0, le=1)
     """Share of the persons that may fail here; above it the command ends with exit code 3."""
 
     @model_validator(mode="after")

@@ -23,6 +23,7 @@ from curation.gates import GateLimits, person_gate
 from curation.hashes import perceptual_hash
 from curation.takedown import Takedown
 from pipeline.reasons import Reason, status_of
+from pipeline.recipe import operational
 from pipeline.records import PersonRow, UrlRow, arrow_schema
 from pipeline.stage import Process
 
@@ -37,7 +38,7 @@ Picture = NDArray[np.uint8]
 class PersonSettings(DetectorSettings):
     """How persons are measured, and whose pixels are stored."""
 
-    batch: int = Field(default=1, gt=0, json_schema_extra={"operational": True})
+    batch: int = operational(1, gt=0)
     """Pictures per call of the detector; each is letterboxed by itself, whatever its batch mates. Where the
     GPU's memory is too small for as many, fewer are taken."""
     box_iou_max: float = Field(default=0.7, gt=0, le=1)

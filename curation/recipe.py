@@ -2,7 +2,7 @@
 
 from typing import Self
 
-from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
+from pydantic import NonNegativeFloat, PositiveInt, model_validator
 
 from curation.annotate import AnnotateSettings
 from curation.budget import Budget, BudgetSettings
@@ -47,7 +47,7 @@ class HarvestRecipe(Section):
     """URLs in a unit; a worker holds the pictures of one in memory."""
     part_bytes: PositiveInt = operational(PART_BYTES)
     """Cap of a file of persons; a unit with more is published in numbered parts."""
-    max_failed_share: float = Field(default=0.75, ge=0, le=1, json_schema_extra={"operational": True})
+    max_failed_share: float = operational(0.75, ge=0, le=1)
     """Share of the URLs that may fail; above it the command ends with exit code 3."""
     input: InputSettings = InputSettings()
     """What is read of the URL list, and which rows are not asked for."""
@@ -66,7 +66,7 @@ class AnnotateRecipe(AnnotateSettings):
 
     units_per_unit: PositiveInt = 4
     """Harvest units in an annotate unit."""
-    max_failed_share: float = Field(default=0.05, ge=0, le=1, json_schema_extra={"operational": True})
+    max_failed_share: float = operational(0.05, ge=0, le=1)
     """Share of the persons that may fail; above it the command ends with exit code 3."""
     budget: BudgetSettings = operational(BudgetSettings())
     """What a run may ask of models before it ends."""
@@ -96,7 +96,7 @@ class CurateRecipe(Section):
     """Captions."""
     pack: PackSettings = PackSettings()
     """Shards."""
-    object_store_bytes: int = Field(default=2 * 2**30, ge=75 * 2**20, json_schema_extra={"operational": True})
+    object_store_bytes: int = operational(2 * 2**30, ge=75 * 2**20)
     """Object store of a cluster that the command starts itself; Ray refuses less than 75 MiB."""
 
     @model_validator(mode="after")

@@ -3,7 +3,7 @@
 import random
 from dataclasses import dataclass
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from curation.addresses import WebError
 from pipeline.reasons import Reason
@@ -36,7 +36,7 @@ class RetrySettings(Section):
     """Longest wait before the first of them; it doubles from one to the next."""
     retry_after_cap_s: NonNegativeFloat = operational(30.0)
     """Longest Retry-After that is waited for; a host that asks for more is given up for that time."""
-    row_total_s: PositiveFloat = Field(default=120.0, json_schema_extra={"operational": True})
+    row_total_s: PositiveFloat = operational(120.0)
     """No try is begun later than this after a row's first one."""
 
 

@@ -47,9 +47,9 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 class WebSettings(Section):
     """How the web is asked."""
 
-    user_agent: str = Field(default="webperson/0.1", pattern=_AGENT, json_schema_extra={"operational": True})
+    user_agent: str = operational("webperson/0.1", pattern=_AGENT)
     """Sent with every request, whatever the caller set; its first word is the name in robots directives."""
-    contact: str = Field(default="", pattern=_PRINTABLE, json_schema_extra={"operational": True})
+    contact: str = operational("", pattern=_PRINTABLE)
     """Where site owners reach whoever runs this (a page or an e-mail address); sent with the user agent."""
     ports: tuple[int, ...] = (80, 443)
     """Ports that may be asked."""
@@ -59,7 +59,7 @@ class WebSettings(Section):
     """Redirects followed for one URL."""
     max_body_bytes: int = Field(default=20 * 2**20, gt=0)
     """Longest body taken."""
-    deadline_s: float = Field(default=15.0, gt=0, json_schema_extra={"operational": True})
+    deadline_s: float = operational(15.0, gt=0)
     """Seconds for one URL in total: names, connections, redirects, body."""
     max_lookups: PositiveInt = operational(64)
     """Names looked up at once in one worker, with the lookups that nobody waits for any more."""

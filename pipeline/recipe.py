@@ -34,9 +34,12 @@ TRACED_PACKAGES = (
 """Packages whose version can change a result."""
 
 
-def operational(default: Any) -> Any:
-    """A setting that changes how work is done but not its result (pool sizes, addresses, time-outs)."""
-    return Field(default=default, json_schema_extra={"operational": True})
+def operational(default: Any, **limits: Any) -> Any:
+    """A setting that changes how work is done but not its result (pool sizes, addresses, time-outs).
+
+    default: `...` for none. limits: as pydantic's Field takes them, such as `gt=0`.
+    """
+    return Field(default=default, json_schema_extra={"operational": True}, **limits)
 
 
 class RecipeError(ValueError):
