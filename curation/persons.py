@@ -25,7 +25,7 @@ from curation.takedown import Takedown
 from pipeline.reasons import Reason, status_of
 from pipeline.recipe import operational
 from pipeline.records import PersonRow, UrlRow, arrow_schema
-from pipeline.stage import Process
+from pipeline.stage import Process, WorkerError
 
 MEASURED_ROWS = pa.schema(
     [*arrow_schema(UrlRow), pa.field("measured", pa.list_(pa.struct(list(arrow_schema(PersonRow)))))]
@@ -75,15 +75,18 @@ def measure_rows(
     settings: PersonSettings,
     takedown: Takedown = Takedown(),  # noqa: B008 - frozen and empty
 ) -> pa.Table:
-    """Measure the persons of downloaded rows; a row that cannot be measured carries its reason.
+    """Measure the persons of downloaded rows; one that is no picture carries its reason.
+
+    Raises what detector or crop raise (pipeline/attempts.py finds out whether it is the row), and WorkerError
+    if the GPU does nothing more for this process.
 
     rows: unit, row, url, image, reason, error, seconds, image_sha256, image_bytes and, where the list has it,
     carried. Rows that have a reason keep it.
     """
-    careful = _Careful(detector, settings.batch)
+    calls = _Calls(detector, settings.batch)
     tables = [MEASURED_ROWS.empty_table()]
     for batch in _batches(rows, settings, takedown):
-        tables.append(pa.Table.from_pylist(_measure(batch, careful, settings), schema=MEASURED_ROWS))
+        tables.append(pa.Table.from_pylist(_measure(batch, calls, settings), schema=MEASURED_ROWS))
         del batch  # its pictures, before the next ones are decoded
     return pa.concat_tables(tables)
 
@@ -127,44 +130,41 @@ def _look(row: dict[str, Any], max_pixels: int, takedown: Takedown) -> _Looked:
     return _Looked(row, picture)
 
 
-def _measure(batch: list[_Looked], detector: "_Careful", settings: PersonSettings) -> list[dict[str, Any]]:
-    found = iter(detector.measure([looked.picture for looked in batch if looked.picture is not None]))
+def _measure(batch: list[_Looked], calls: "_Calls", settings: PersonSettings) -> list[dict[str, Any]]:
+    found = iter(calls.measure([looked.picture for looked in batch if looked.picture is not None]))
     out = []
     for row, picture in ((looked.row, looked.picture) for looked in batch):
-        persons: list[dict[str, Any]] | str = []
+        persons: list[dict[str, Any]] = []
         if picture is not None:
-            persons = _person_rows(row, next(found), picture, detector.model_id, settings)
-        if isinstance(persons, str):
-            row |= {"reason": Reason.CRASHED, "error": persons}
-            persons = []
+            persons = [
+                _person_row(row, number, person, picture, calls.detector.model_id, settings)
+                for number, person in enumerate(without_near_boxes(next(found), settings.box_iou_max))
+            ]
         out.append(_measured_row(row, picture, persons))
     return out
 
 
 @dataclass
-class _Careful:
-    """A detector that does not raise: a call that fails is halved, down to the picture that fails alone."""
+class _Calls:
+    """Calls of a detector that fit into its memory: one that does not is halved."""
 
     detector: PersonDetector
     per_call: int
     """Pictures per call; fewer once memory ran out."""
 
-    @property
-    def model_id(self) -> str:
-        return self.detector.model_id
-
-    def measure(self, pictures: Sequence[Picture]) -> list[list[Person] | str]:
-        """Persons of each picture, or the error that the picture alone makes the detector raise."""
+    def measure(self, pictures: Sequence[Picture]) -> list[list[Person]]:
+        """Persons of each picture."""
         if not pictures:
             return []
         if len(pictures) <= self.per_call:
             try:
-                return list(self.detector.measure(pictures))
+                return self.detector.measure(pictures)
             except Exception as error:
-                if len(pictures) == 1:
-                    return [_one_line(error)]
-                if _is_out_of_memory(error):
-                    self.per_call = len(pictures) // 2
+                if _is_broken_device(error):
+                    raise WorkerError(" ".join(f"{type(error).__name__}: {error}".split())) from error
+                if len(pictures) == 1 or not _is_out_of_memory(error):
+                    raise
+                self.per_call = len(pictures) // 2
         # Outside of `except`: the error holds on to the tensors of the call that failed.
         middle = len(pictures) // 2
         return [*self.measure(pictures[:middle]), *self.measure(pictures[middle:])]
@@ -176,25 +176,11 @@ def _is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, torch.OutOfMemoryError)
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())
+def _is_broken_device(error: Exception) -> bool:
+    """Whether a GPU will do nothing more for this process, as CUDA does after a failed kernel."""
+    import torch
 
-
-def _person_rows(
-    row: dict[str, Any],
-    found: list[Person] | str,
-    picture: Picture,
-    model_id: str,
-    settings: PersonSettings,
-) -> list[dict[str, Any]] | str:
-    """Rows of `persons`, or the error: the detector's, or of a crop that cannot be cut or encoded."""
-    if isinstance(found, str):
-        return found
-    try:
-        persons = without_near_boxes(found, settings.box_iou_max)
-        return [_person_row(row, n, person, picture, model_id, settings) for n, person in enumerate(persons)]
-    except Exception as error:
-        return _one_line(error)
+    return isinstance(error, torch.AcceleratorError)
 
 
 def _measured_row(

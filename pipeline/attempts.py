@@ -7,6 +7,9 @@ the death is cut, until a row dies alone: it is quarantined. Marks of another ru
 killing the driver never quarantines anybody.
 """
 
+import os
+import signal
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
@@ -15,7 +18,7 @@ from typing import TypeVar
 import pyarrow as pa
 
 from pipeline.reasons import Reason
-from pipeline.stage import Process, UnitError
+from pipeline.stage import Process, UnitError, WorkerError
 from pipeline.storage import DamagedError, Place, publish_json, read_json, remove
 from pipeline.units import UNITS_PER_PREFIX, Unit
 
@@ -81,7 +84,7 @@ class Attempts:
     def process(self, unit: Unit, step: str, rows: pa.Table, process: Process) -> pa.Table:
         """Send a unit's rows through a stage, around those that raise or have killed a worker before.
 
-        Raises UnitError, or what the stage raises for every row alike.
+        Raises UnitError, or what the stage raises for every row alike; a WorkerError is the worker's death.
         """
         parts = []
         try:
@@ -92,6 +95,11 @@ class Attempts:
                 self._mark(unit, step, replace(attempt, working=number))
                 through = pass_on if first in attempt.quarantined else process_around
                 parts.append(through(process, rows.slice(first, end - first)))
+        except WorkerError as error:
+            if self.folder:
+                print(f"unit {unit.index}: {error}", file=sys.stderr, flush=True)
+                os.kill(os.getpid(), signal.SIGKILL)  # at once: the mark has to stay
+            raise
         finally:
             self._clear(unit, step)
         return _joined(parts)

@@ -34,6 +34,13 @@ class UnitError(RuntimeError):
     """
 
 
+class WorkerError(UnitError):
+    """Nor can this worker do anything more, such as one whose GPU has failed; one line.
+
+    The worker ends, which counts like any death of a worker over the rows in work (pipeline/attempts.py).
+    """
+
+
 class Source(Protocol):
     """Where a phase's rows come from."""
 

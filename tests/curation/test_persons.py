@@ -21,7 +21,9 @@ from curation.gates import GateLimits, person_gate
 from curation.hashes import perceptual_hash
 from curation.persons import MEASURED_ROWS, MeasurePersons, PersonSettings, measure_rows
 from curation.yolo import YoloPose
+from pipeline.attempts import process_around
 from pipeline.reasons import Reason
+from pipeline.stage import WorkerError
 from tests.curation.photograph import photograph
 
 Picture = NDArray[np.uint8]
@@ -37,12 +39,16 @@ class FakeDetector:
     raises_at_width: int = -1
     memory: int = 1000
     """Pictures that it has memory for."""
+    sticky: bool = False
+    """Once it has raised, it raises on every picture, as CUDA does."""
+    broken: bool = False
     model_id: str = "fake"
     calls: list[list[tuple[int, ...]]] = dataclasses.field(default_factory=list)
 
     def measure(self, pictures: Sequence[Picture]) -> list[list[Person]]:
         self.calls.append([picture.shape for picture in pictures])
-        if any(picture.shape[1] == self.raises_at_width for picture in pictures):
+        if self.broken or any(picture.shape[1] == self.raises_at_width for picture in pictures):
+            self.broken = self.sticky
             raise RuntimeError("CUDA error:\nunspecified")
         if len(pictures) > self.memory:
             raise torch.OutOfMemoryError("CUDA out of memory.")
@@ -104,7 +110,9 @@ def downloaded(*images: bytes | Reason) -> pa.Table:
 
 
 def measured(images: Sequence[bytes | Reason], detector: Any, **settings: Any) -> list[dict[str, Any]]:
-    table = measure_rows(downloaded(*images), detector, PersonSettings.model_validate(settings))
+    """As the runner does it: around rows that make the stage raise."""
+    parsed = PersonSettings.model_validate(settings)
+    table = process_around(lambda rows: measure_rows(rows, detector, parsed), downloaded(*images))
     assert table.schema.equals(MEASURED_ROWS)
     rows: list[dict[str, Any]] = table.to_pylist()
     assert [row["row"] for row in rows] == list(range(len(images)))
@@ -173,6 +181,21 @@ def test_the_guilty_picture_is_found_by_halving() -> None:
     fake = FakeDetector(raises_at_width=77)
     measured([encoded(noise(width, 90)) for width in (77, *range(200, 207))], fake, batch=8)
     assert [len(call) for call in fake.calls] == [8, 4, 2, 1, 1, 2, 4]
+
+
+def test_a_detector_that_is_broken_for_good_costs_no_row() -> None:
+    images = [encoded(noise(width, 90)) for width in (200, 201, 77, 202)]
+    with pytest.raises(RuntimeError, match="CUDA error"):
+        measured(images, FakeDetector(raises_at_width=77, sticky=True))
+
+
+def test_a_gpu_that_has_failed_is_the_end_of_its_worker() -> None:
+    class Failed(FakeDetector):
+        def measure(self, pictures: Sequence[Picture]) -> list[list[Person]]:
+            raise torch.AcceleratorError("CUDA error: an illegal\nmemory access")
+
+    with pytest.raises(WorkerError, match=r"^AcceleratorError: CUDA error: an illegal memory access$"):
+        measured([encoded(noise(200, 90)), encoded(noise(201, 90))], Failed())
 
 
 def test_where_memory_runs_out_calls_stay_smaller_and_nobody_is_lost() -> None:

@@ -22,7 +22,7 @@ from pipeline.attempts import (
     with_reasons,
 )
 from pipeline.reasons import Reason
-from pipeline.stage import Process, UnitError
+from pipeline.stage import Process, UnitError, WorkerError
 from pipeline.storage import publish_json
 from pipeline.units import Unit
 
@@ -64,6 +64,14 @@ def killing(*guilty: int) -> Callable[[list[int]], None]:
     return bad
 
 
+def breaking(*guilty: int) -> Callable[[list[int]], None]:
+    def bad(seen: list[int]) -> None:
+        if any(n in guilty for n in seen):
+            raise WorkerError("the GPU has failed")
+
+    return bad
+
+
 def in_child(work: Callable[[], object]) -> bool:
     """Do it in a child of this process; whether it was killed. It may not raise."""
     child = os.fork()
@@ -101,12 +109,13 @@ def marks(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*.json"))
 
 
+@pytest.mark.parametrize("ending", [killing, breaking])
 @pytest.mark.parametrize("guilty", [(0,), (99,), (31, 32), (7, 50, 51)])
-def test_rows_that_kill_their_worker_are_quarantined_and_no_others(
-    guilty: tuple[int, ...], tmp_path: Path
+def test_rows_that_end_their_worker_are_quarantined_and_no_others(
+    guilty: tuple[int, ...], ending: Callable[..., Callable[[list[int]], None]], tmp_path: Path
 ) -> None:
     attempts = Attempts(tmp_path / "marks", "run")
-    out, deaths = in_children(attempts, numbers(100), doubling(killing(*guilty)), tmp_path / "out")
+    out, deaths = in_children(attempts, numbers(100), doubling(ending(*guilty)), tmp_path / "out")
     assert out["n"].to_pylist() == list(range(100))
     assert out["double"].to_pylist() == [None if n in guilty else 2 * n for n in range(100)]
     assert out["reason"].to_pylist() == [Reason.QUARANTINED if n in guilty else None for n in range(100)]
@@ -162,6 +171,11 @@ def test_a_mark_says_what_is_in_work_only_while_it_is(tmp_path: Path) -> None:
 
 def full_disk() -> None:
     raise OSError("disk full")
+
+
+def test_without_a_folder_a_broken_worker_is_an_error_of_its_unit() -> None:
+    with pytest.raises(WorkerError, match="the GPU has failed"):
+        Attempts(None, "run").process(UNIT, "stage-0", numbers(10), doubling(breaking(3)))
 
 
 def test_without_a_folder_nothing_is_marked() -> None:

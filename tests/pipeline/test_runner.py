@@ -21,7 +21,7 @@ from pipeline import runner
 from pipeline.attempts import Attempts
 from pipeline.reasons import Reason
 from pipeline.runner import Cluster, RunnerError, UnitStatus, check_pools, pool_cpus
-from pipeline.stage import Placed, Pool, Process, Stage, UnitError
+from pipeline.stage import Placed, Pool, Process, Stage, UnitError, WorkerError
 from pipeline.storage import listing, publish
 from pipeline.units import Unit, UnitRange
 
@@ -40,10 +40,11 @@ class Numbers:
 
 @dataclass(frozen=True)
 class Double:
-    """A stage that doubles the numbers of rows without a reason; some make it raise or kill its worker."""
+    """A stage that doubles the numbers of rows without a reason; some make it raise, or end its worker."""
 
     raises_on: tuple[int, ...] = ()
     kills: tuple[int, ...] = ()
+    breaks: tuple[int, ...] = ()
     pids: Path | None = None
     """Where its workers write that they work on the first of `waits`, and then take their time."""
     waits: tuple[int, ...] = ()
@@ -69,6 +70,8 @@ class Double:
             raise ValueError(f"{min(found)} is not for us")
         if set(numbers) & set(self.kills):
             os.kill(os.getpid(), signal.SIGKILL)
+        if set(numbers) & set(self.breaks):
+            raise WorkerError("the GPU has failed")
         if self.pids and set(numbers) & set(self.waits):
             publish(self.pids / f"{os.getpid()}", b"")
             time.sleep(3)
@@ -292,13 +295,13 @@ def test_on_ray_every_unit_comes_out_once_with_its_counts_or_its_error(
 
 
 @pytest.mark.chain
-def test_on_ray_rows_that_kill_their_worker_are_quarantined_and_all_others_go_on(
+def test_on_ray_rows_that_end_their_worker_are_quarantined_and_all_others_go_on(
     cluster: Cluster, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     units, files = UnitRange(40, 10), Files(tmp_path)
     stages = [
         Placed(stage=Double(), pool=Pool(cpus=0.5)),
-        Placed(stage=Double(kills=(2 * 13, 2 * 18)), pool=Pool(cpus=0.6)),
+        Placed(stage=Double(kills=(2 * 13,), breaks=(2 * 18,)), pool=Pool(cpus=0.6)),
     ]
     found = {status.unit: status for status in cluster.run_units(units, Numbers(), stages, files)}
     poisoned = {"26": Reason.QUARANTINED, "36": Reason.QUARANTINED}
