@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -107,10 +108,17 @@ class _Unit:
         """Take one picture with its hash; failures are here already, with their reasons."""
         if image is not None:
             row = self.rows[meta["url"]]
-            self.fetched[row.target.url] = _Fetched(image=image, sha256=meta["sha256"], seconds=row.seconds)
+            self.fetched[row.url] = _Fetched(image=image, sha256=meta["sha256"], seconds=row.seconds)
 
     def close(self) -> None:
         """Nothing is open."""
+
+
+class _RedirectedError(Exception):
+    """A row is to be asked for elsewhere."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
 
 
 class _Opener(WebOpener):
@@ -146,7 +154,7 @@ class _Opener(WebOpener):
             row = self._hosts.take(number)
             outcome = row.refusal or self._tried(row)
             if isinstance(outcome, WebError):
-                unit.fetched[row.target.url] = _Fetched.failed(outcome, row.seconds)
+                unit.fetched[row.url] = _Fetched.failed(outcome, row.seconds)
                 raise outcome
             if outcome is not None:
                 unit.rows[url] = row
@@ -158,7 +166,10 @@ class _Opener(WebOpener):
         try:
             self._hosts.crawl_delay(row, self._robots.check(row.target))
             welcome = True
-            response = self._unless_opted_out(self.get(row.target, redirected=self._look_at))
+            response = self._unless_opted_out(self.get(row.target, redirected=partial(self._leave, row)))
+        except _RedirectedError as redirect:
+            self._hosts.redirected(row, redirect.target)
+            return None
         except Exception as raised:
             error = raised if isinstance(raised, WebError) else WebError(Reason.CRASHED, raised)
             if not welcome and error.reason in ROBOTS_REASONS:
@@ -168,11 +179,21 @@ class _Opener(WebOpener):
         self._hosts.answered(row)
         return response
 
+    def _leave(self, row: Row, target: Target) -> None:
+        """Where a row is redirected to is asked for in the turn of its host, or not at all."""
+        self._unless_taken_down(target)
+        if row.redirects == self._settings.max_redirects:
+            raise WebError(Reason.TOO_MANY_REDIRECTS, target.url)
+        raise _RedirectedError(target)
+
     def _look_at(self, target: Target) -> None:
-        """Where a redirect leads is looked at as if it stood in the list."""
+        """What is no row is looked at as if it stood in the list."""
+        self._unless_taken_down(target)
+        self._robots.check(target)
+
+    def _unless_taken_down(self, target: Target) -> None:
         if self._takedown.target(target):
             raise WebError(Reason.TAKEN_DOWN, target.authority)
-        self._robots.check(target)
 
     def _unless_opted_out(self, response: WebResponse) -> WebResponse:
         tags = response.headers.get_all("X-Robots-Tag", [])

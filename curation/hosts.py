@@ -57,8 +57,12 @@ class Row:
     due_at: float
     number: int
     target: Target = field(compare=False)
+    """What is asked for next: the URL, or where it was redirected to."""
     unit: int = field(compare=False)
+    url: str = field(compare=False)
+    redirects: int = field(default=0, compare=False)
     tries: int = field(default=0, compare=False)
+    """Of its target."""
     begun_at: float = field(default=0.0, compare=False)
     """When it was first asked for."""
     taken_at: float = field(default=0.0, compare=False)
@@ -108,7 +112,7 @@ class Hosts:
             self._turns = []
             self._unit += 1
             self._until = self._clock.now() + self._settings.host_patience_s
-            rows = [Row(0.0, number, target, self._unit) for number, target in enumerate(targets)]
+            rows = [Row(0.0, n, target, self._unit, target.url) for n, target in enumerate(targets)]
             for row in rows:
                 self._known(row.target.host).rows.append(row)
             for name in dict.fromkeys(row.target.host for row in rows):
@@ -144,6 +148,16 @@ class Hosts:
         with self._changed:
             self._release(row).answered()
             self._queue(row.target.host)
+
+    def redirected(self, row: Row, target: Target) -> None:
+        """The host has named another address: there the row waits for its turn like any other."""
+        with self._changed:
+            self._release(row).answered()
+            self._queue(row.target.host)
+            row.target, row.redirects, row.tries, row.due_at = target, row.redirects + 1, 0, 0.0
+            if row.unit == self._unit:
+                heapq.heappush(self._known(target.host).rows, row)
+                self._queue(target.host)
 
     def skipped(self, row: Row) -> None:
         """The row was refused before its host was asked: the turn is the next row's."""

@@ -60,7 +60,7 @@ class WebSettings(Section):
     max_body_bytes: int = Field(default=20 * 2**20, gt=0)
     """Longest body taken."""
     deadline_s: float = operational(15.0, gt=0)
-    """Seconds for one URL in total: names, connections, redirects, body."""
+    """Seconds for one request in total: name, connection, body; each redirect of a row is another request."""
     max_lookups: PositiveInt = operational(64)
     """Names looked up at once in one worker, with the lookups that nobody waits for any more."""
     proxy: str | None = operational(None)

@@ -383,6 +383,32 @@ def test_the_rate_of_a_host_is_kept_to() -> None:
     assert clock.time - 100 == pytest.approx(8, abs=0.1)
 
 
+def moved(connection: socket.socket, path: str) -> None:
+    """/moved/a leads to /a, /loop to itself; any other path is its own body."""
+    to = path.removeprefix("/moved")
+    if to != path or path == "/loop":
+        connection.sendall(reply(b"", f"Location: {to}", status="302 Found"))
+    else:
+        connection.sendall(reply(path.encode()))
+
+
+def test_a_redirect_waits_for_its_turn_at_the_host_that_it_leads_to() -> None:
+    stage, clock = patient(host_per_second=0.5)
+    with serving(moved) as server, stage.open() as process:
+        result = process(table([server.url(f"/moved/{n}") for n in range(3)]))
+        assert result["image"].to_pylist() == [b"/0", b"/1", b"/2"]
+        assert len(server.heads) == 6
+    assert clock.time - 100 == pytest.approx(10, abs=0.1)
+
+
+def test_redirects_without_end_are_followed_so_often() -> None:
+    stage, _ = patient(web=SETTINGS.web.model_copy(update={"max_redirects": 2}))
+    with serving(moved) as server, stage.open() as process:
+        result = process(table([server.url("/loop"), server.url("/moved/moved/a")]))
+        assert result["reason"].to_pylist() == [Reason.TOO_MANY_REDIRECTS, None]
+        assert asked_of(server).count("/loop") == 3
+
+
 def test_a_refused_redirect_has_used_its_turn_and_a_refused_row_has_not() -> None:
     stage, clock = patient(robots=True, host_per_second=0.5, threads=1)
     with serving(guarded) as server, stage.open() as process:
