@@ -181,7 +181,7 @@ def _candidates(beside: Beside, persons: int) -> Iterator[tuple[Row, Row]]:
 
 
 def _text(pair: Row) -> str:
-    """The captions that count with their contradictions, or why none does."""
+    """The captions that count with their contradictions, and why the others do not."""
     reasons = {f"{caption['slot']}: {caption['reason']}" for caption in pair["captions"] if caption["reason"]}
     return "\n".join([*caption_lines(pair), *sorted(reasons)])
 

@@ -64,7 +64,7 @@ class CaptionSettings(Section):
     recaption: tuple[RecaptionSettings, ...] = ()
     """Rounds of writing anew what a table of scores finds worst, in their order; earlier rounds stay here."""
     keypoint_min: float = Field(default=0.5, ge=0, le=1)
-    """Confidence from which a keypoint counts as visible, where colours are measured."""
+    """Stand-in: confidence from which a keypoint counts as visible."""
     share_min: float = Field(default=0.4, ge=0, le=1)
     """Stand-in: least share of a region's pixels that must agree on its colour."""
 

@@ -41,8 +41,8 @@ class PlannedCaption:
 class CaptionPlan:
     """Draws the captions of a person.
 
-    shaped_by: what shapes every caption alike (prompt, sampling, limits), JSON-like. writers: at least one.
-    templates: none if the captioner chooses among those that fit the person.
+    shaped_by: what shapes every caption alike (prompt, sampling, size of the picture), JSON-like. writers: at
+    least one. templates: none if the captioner chooses among those that fit the person.
     """
 
     def __init__(

@@ -10,7 +10,7 @@ from pipeline.stage import Placed, Sink, Source
 from pipeline.units import PhaseFolder, Unit
 
 RunUnits = Callable[[Sequence[Unit], Source, Sequence[Placed], Sink], Iterator[Any]]
-"""What runs units and yields a status for each as it ends: `pipeline.runner.run_units`, or a test's loop."""
+"""What runs units and yields a status for each as it ends: `pipeline.runner.Cluster`, or a test's loop."""
 
 
 class PhaseError(RuntimeError):

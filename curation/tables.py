@@ -108,7 +108,7 @@ class PersonsToAnnotate:
     """Read once, for every worker."""
 
     def read(self, unit: Unit) -> pa.Table:
-        """Rows of `persons` with the columns `verdict`, `captions` and `colours` of `pairs`.
+        """Rows of `persons` with the columns of `known_columns`.
 
         Pixels are read where one of them is still to be looked at.
         """

@@ -32,7 +32,7 @@ class Sampled:
     urls: Counts
     """What became of the sample's URLs."""
     kept_persons: Sequence[int]
-    """How many persons of each URL the gates keep."""
+    """How many persons of each URL the decisions keep: duplicates within the sample are left out."""
     urls_per_s: float | None
     """Rate once everything was loaded, on this cluster with these pools; None if the sample was too short."""
     fetched_bytes: int

@@ -109,7 +109,7 @@ def output_folder(out: Path) -> Path:
     relative one inside a Ray job, whose working directory is thrown away.
     """
     if out.parts[:1] in (("s3:",), ("gs:",)):
-        raise UsageError(f"--out {out}: not a local folder; only curate writes to s3://bucket/folder")
+        raise UsageError(f"--out {out}: not a local folder; only curate and plan write to s3://bucket/folder")
     if not out.is_absolute() and "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ:
         raise UsageError(f"--out {out}: inside a Ray job a relative folder is lost; give an absolute one")
     return out.absolute()

@@ -256,7 +256,7 @@ def test_a_relative_folder_inside_a_ray_job_is_refused(
         ),
         (
             ["train", "laptop", "--shards", "shards", "--out", "s3://bucket/run"],
-            "--out s3:/bucket/run: not a local folder; only curate writes to s3://bucket/folder",
+            "--out s3:/bucket/run: not a local folder; only curate and plan write to s3://bucket/folder",
         ),
     ],
     ids=["curate", "report", "train"],
