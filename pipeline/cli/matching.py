@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from curation.detectors import box_iou
 from pipeline.records import PERSON_KEY, PersonKey
 from pipeline.storage import read_table
 from world.truth import TruthPerson
@@ -79,8 +80,8 @@ def match_persons(truth: Sequence[TruthPerson], measured: Sequence[Measured]) ->
     """
     free, pairs = list(truth), []
     for someone in sorted(measured, key=lambda person: -person.score):
-        best = max(free, key=lambda person: iou(person.box_xyxy_px, someone.box_xyxy_px), default=None)
-        if best is not None and iou(best.box_xyxy_px, someone.box_xyxy_px) >= IOU_MIN:
+        best = max(free, key=lambda person: box_iou(person.box_xyxy_px, someone.box_xyxy_px), default=None)
+        if best is not None and box_iou(best.box_xyxy_px, someone.box_xyxy_px) >= IOU_MIN:
             free.remove(best)
             pairs.append(Pair(best, someone))
         else:
@@ -91,14 +92,6 @@ def match_persons(truth: Sequence[TruthPerson], measured: Sequence[Measured]) ->
 def both(pairs: Iterable[Pair]) -> list[tuple[TruthPerson, Measured]]:
     """The pairs in which nobody is missing."""
     return [(pair.truth, pair.measured) for pair in pairs if pair.truth and pair.measured]
-
-
-def iou(a: Sequence[float], b: Sequence[float]) -> float:
-    """Intersection ÷ union of two boxes x1, y1, x2, y2; 0 where both are empty."""
-    width = max(0.0, min(a[2], b[2]) - max(a[0], b[0]))
-    height = max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
-    union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - width * height
-    return width * height / union if union > 0 else 0.0
 
 
 def identities_of(shown: Iterable[Shown]) -> dict[str, int]:

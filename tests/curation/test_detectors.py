@@ -95,6 +95,23 @@ def test_a_box_near_to_one_that_was_dropped_stays() -> None:
     assert without_near_boxes(people, 0.7) == [people[0], people[2]]
 
 
+@pytest.mark.parametrize(
+    ("a", "b", "expected"),
+    [
+        ((0, 0, 10, 10), (0, 0, 10, 10), 1.0),
+        ((0, 0, 10, 10), (5, 0, 15, 10), 50 / 150),
+        ((0, 0, 10, 10), (0, 5, 10, 25), 50 / 250),
+        ((0, 0, 10, 10), (10, 0, 20, 10), 0.0),
+        ((0, 0, 10, 10), (20, 20, 30, 30), 0.0),
+        ((5, 5, 5, 5), (5, 5, 5, 5), 0.0),
+    ],
+)
+def test_overlap_is_intersection_over_union(
+    a: tuple[float, ...], b: tuple[float, ...], expected: float
+) -> None:
+    assert box_iou(a, b) == pytest.approx(expected)
+
+
 @given(BOX, BOX)
 def test_iou_is_symmetric_and_at_most_one(one: tuple[float, ...], other: tuple[float, ...]) -> None:
     def ordered(box: tuple[float, ...]) -> list[float]:

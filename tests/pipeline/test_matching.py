@@ -4,13 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pytest
 
 from curation.phase_work import PhaseReport
 from pipeline.cli.matching import (
     Pair,
     identities_of,
-    iou,
     match_persons,
     match_web,
     read_captions,
@@ -24,23 +22,6 @@ from pipeline.storage import publish_table
 from pipeline.units import PhaseFolder, Unit
 from tests.pipeline.made_people import drawn, measured
 from world.web import Entry
-
-
-@pytest.mark.parametrize(
-    ("a", "b", "expected"),
-    [
-        ((0, 0, 10, 10), (0, 0, 10, 10), 1.0),
-        ((0, 0, 10, 10), (5, 0, 15, 10), 50 / 150),
-        ((0, 0, 10, 10), (0, 5, 10, 25), 50 / 250),
-        ((0, 0, 10, 10), (10, 0, 20, 10), 0.0),
-        ((0, 0, 10, 10), (20, 20, 30, 30), 0.0),
-        ((5, 5, 5, 5), (5, 5, 5, 5), 0.0),
-    ],
-)
-def test_overlap_is_intersection_over_union(
-    a: tuple[float, ...], b: tuple[float, ...], expected: float
-) -> None:
-    assert iou(a, b) == pytest.approx(expected)
 
 
 def test_a_person_is_matched_to_the_one_that_it_overlaps_most() -> None:
