@@ -67,10 +67,18 @@ class Endpoints:
         return chosen
 
     def answered(self, endpoint: Endpoint) -> None:
-        """The endpoint works."""
-        endpoint.answered_s = self._clock()
-        self._works(endpoint)
+        """The endpoint works, and the place is free again."""
+        self.works(endpoint)
         self.left(endpoint)
+
+    def works(self, endpoint: Endpoint) -> None:
+        """The endpoint has answered: if it was out, it is back."""
+        endpoint.answered_s = self._clock()
+        endpoint.failures_in_a_row = 0
+        if endpoint.out:
+            endpoint.out, endpoint.rests_until_s = False, self._clock()
+            self._all_out_since_s = None
+            self._wake(self._concurrency)
 
     def failed(self, endpoint: Endpoint, failure: str) -> None:
         """The endpoint did not do its work; failure: one line."""
@@ -99,13 +107,6 @@ class Endpoints:
     def answered_since(self, then_s: float) -> bool:
         """Whether some endpoint has answered since a time of the clock."""
         return any(e.answered_s >= then_s for e in self.all)
-
-    def _works(self, endpoint: Endpoint) -> None:
-        endpoint.failures_in_a_row = 0
-        if endpoint.out:
-            endpoint.out, endpoint.rests_until_s = False, self._clock()
-            self._all_out_since_s = None
-            self._wake(self._concurrency)
 
     def _goes_out(self, endpoint: Endpoint) -> None:
         endpoint.out = True

@@ -4,10 +4,11 @@ import asyncio
 import json
 import os
 import time
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
-from curation.canary import canary_question, check_canary
+from curation.canary import CANARIES, canary_question, check_canary
 from curation.completions import (
     Answer,
     Bodies,
@@ -56,6 +57,7 @@ class Mllm:
     def __init__(self, settings: ModelSettings) -> None:
         self.settings = settings
         self._bodies = Bodies(settings.name)
+        self._probe = canary_question(CANARIES[0])
         self._endpoints = Endpoints(
             settings.urls,
             concurrency=settings.concurrency,
@@ -126,18 +128,18 @@ class Mllm:
         return endpoint
 
     async def _send(self, endpoint: Endpoint, question: Question, patience: Patience) -> bytes:
-        """One request at a place that was taken; frees it, and notes how the endpoint did."""
-        probe, since = endpoint.out, time.monotonic()
-        patience.requests += 1
+        """Ask at a place that was taken; frees it, and notes how the endpoint did."""
+        probing = endpoint.out
         try:
-            body = self._bodies.write(question)  # only now: those who wait for a place hold none
-            content = await self._transport.request(endpoint.url + COMPLETIONS, body, patience.left_s)
+            if probing:
+                await self._see_it_answer(endpoint, patience)
+                probing = False
+            content = await self._request(endpoint, question, patience)
         except EndpointError as error:
             if error.rest_s is not None:
                 self._endpoints.asked_for_rest(endpoint, patience.rests_for(error.rest_s))
             else:
-                # Whoever probes an endpoint that is gone has had no chance yet.
-                patience.failed(counts=error.suspect or not probe)
+                patience.failed(counts=not probing)  # a question that only probed has had no chance yet
                 self._endpoints.failed(endpoint, str(error))
             raise
         except MllmError:
@@ -146,10 +148,23 @@ class Mllm:
         except BaseException:
             self._endpoints.left(endpoint)
             raise
-        finally:
-            patience.spent_s += time.monotonic() - since
         self._endpoints.answered(endpoint)
         return content
+
+    async def _see_it_answer(self, endpoint: Endpoint, patience: Patience) -> None:
+        """Probe an endpoint by a picture that fails nobody: the question's may be what it fails at."""
+        with suppress(MllmError):  # who refuses answers, too
+            await self._request(endpoint, self._probe, patience)
+        self._endpoints.works(endpoint)
+
+    async def _request(self, endpoint: Endpoint, question: Question, patience: Patience) -> bytes:
+        since = time.monotonic()
+        patience.requests += 1
+        try:
+            body = self._bodies.write(question)  # only now: those who wait for a place hold none
+            return await self._transport.request(endpoint.url + COMPLETIONS, body, patience.left_s)
+        finally:
+            patience.spent_s += time.monotonic() - since
 
     def _no_answer(
         self, endpoint: Endpoint, error: EndpointError, patience: Patience, started: float

@@ -90,7 +90,7 @@ class ModelSettings(Section):
     failures_until_out: PositiveInt = operational(3)
     """Failures in a row after which an endpoint is left alone for a pause."""
     pause_s: PositiveFloat = operational(10.0)
-    """The pause; after it one request goes there as a probe."""
+    """The pause; after it one request goes there as a probe, with a picture that is known to do no harm."""
     outage_s: NonNegativeFloat = operational(180.0)
     """How long all endpoints may be out, as while an engine restarts, before questions fail at once."""
     answer_max_bytes: PositiveInt = operational(1_000_000)

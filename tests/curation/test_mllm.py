@@ -26,6 +26,7 @@ from tests.curation.fake_endpoint import (
     chosen,
     completion,
     fake_endpoint,
+    picture_bytes,
     sees_colours,
     uncounted,
 )
@@ -188,6 +189,34 @@ def test_a_question_that_fails_while_others_are_answered_is_to_blame() -> None:
     assert isinstance(first, MllmError)
     assert not isinstance(first, UnreachableError)
     assert all(isinstance(other, Answer) for other in others)
+
+
+def alone(jpeg: bytes, body: dict[str, Any]) -> bool:
+    """Whether the picture of a question is this one."""
+    return picture_bytes(body)[-1] == jpeg
+
+
+def test_a_question_that_an_endpoint_fails_at_for_ever_is_no_outage() -> None:
+    """Its failures put the endpoint out each time; a probe by another picture finds that it works."""
+    with fake_endpoint(lambda n, body: (500, b"boom") if alone(b"jpeg 0", body) else GOOD) as endpoint:
+        changes = {"failures_until_out": 1, "pause_s": 0.05, "outage_s": 0.08, "retries": 4, "concurrency": 1}
+        outcomes = ask_all(3, endpoint.url, **changes)
+    assert [type(outcome) for outcome in outcomes] == [MllmError, Answer, Answer]
+    assert str(outcomes[0]).endswith("last: HTTP 500: boom")
+
+
+def test_an_endpoint_that_fails_at_everything_is_an_outage() -> None:
+    with fake_endpoint(lambda n, _: (500, b"boom")) as endpoint:
+        outcomes = ask_all(3, endpoint.url, failures_until_out=1, concurrency=1, retries=4)
+    assert [type(outcome) for outcome in outcomes] == [UnreachableError] * 3
+
+
+def test_an_endpoint_that_refuses_the_probe_is_back() -> None:
+    def reply(number: int, body: dict[str, Any]) -> Reply:
+        return (400, b"no pictures") if number == 1 else (500, b"boom") if number == 0 else GOOD
+
+    with fake_endpoint(reply) as endpoint:
+        assert ask(endpoint.url, failures_until_out=1).attempts == 3
 
 
 def test_an_endpoint_that_is_not_there_is_unreachable() -> None:
