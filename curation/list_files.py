@@ -43,6 +43,8 @@ class ListFile:
     """Within its filesystem; absolute if local."""
     size: int
     """Bytes, as they were when the list was looked at."""
+    modified_ns: int | None = None
+    """When it was last written, as of then; None on object storage, which tells it in several ways."""
 
     @property
     def name(self) -> str:
@@ -79,8 +81,11 @@ class ListFile:
         """Its stored bytes as a seekable Arrow file. Raises InputError if it is not what it was."""
         with readable(self.name):
             raw = filesystem(self.root).open_input_file(self.path)
+            modified_ns = None if self.root else Path(self.path).stat().st_mtime_ns
         if raw.size() != self.size:
             raise InputError(f"{self.name}: has changed: {self.size} bytes before, {raw.size()} now")
+        if self.modified_ns not in (None, modified_ns):
+            raise InputError(f"{self.name}: has changed: it was written anew under this run")
         return raw
 
     def head(self, size: int) -> bytes:
@@ -118,7 +123,7 @@ def find_files(location: str) -> tuple[ListFile, ...]:
         system = filesystem(root)
         info = system.get_file_info(path)
         if info.type == FileType.File:
-            return (ListFile(root, path, info.size),)
+            return (_listed(root, info),)
         if info.type == FileType.Directory:
             found = system.get_file_info(FileSelector(path, recursive=True))
             files = [f for f in found if _is_list(f, path) and _format_of(f.path)]
@@ -128,7 +133,7 @@ def find_files(location: str) -> tuple[ListFile, ...]:
             files = [f for f in system.get_file_info(matched) if _is_list(f, fixed)] if matched else []
         else:
             raise InputError(f"{location}: no such URL list")
-    listed = sorted((ListFile(root, f.path, f.size) for f in files), key=lambda file: file.path)
+    listed = sorted((_listed(root, f) for f in files), key=lambda file: file.path)
     if not listed:
         raise InputError(f"{location}: no URL list here (their names end with {', '.join(FORMATS)})")
     formats = sorted({file.format for file in listed})
@@ -159,6 +164,10 @@ def filesystem(root: str) -> FileSystem:
             return PyFileSystem(FSSpecHandler(fsspec.core.url_to_fs(root)[0]))
         except (ValueError, ImportError):
             raise InputError(f"{root}: {' '.join(str(error).split())}") from None
+
+
+def _listed(root: str, info: Any) -> ListFile:
+    return ListFile(root, info.path, info.size, None if root else info.mtime_ns)
 
 
 def _format_of(path: str) -> str | None:

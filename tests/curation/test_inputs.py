@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
@@ -454,10 +455,20 @@ def test_a_list_that_shrinks_under_a_run_is_refused(tmp_path: Path) -> None:
         urls.read(unit)
 
 
-def test_a_list_that_changes_within_its_size_is_refused_when_rows_are_missing(tmp_path: Path) -> None:
+def test_a_list_that_changes_within_its_size_is_refused(tmp_path: Path) -> None:
     urls = text_list(tmp_path, b"http://a\nhttp://b\n")
     (unit,) = urls.units(10)
+    (tmp_path / "urls.txt").write_bytes(b"http://a\nhttp://c\n")
+    with pytest.raises(InputError, match="has changed: it was written anew under this run"):
+        urls.read(unit)
+
+
+def test_where_no_storage_tells_of_it_such_a_list_is_refused_when_rows_are_missing(tmp_path: Path) -> None:
+    urls = text_list(tmp_path, b"http://a\nhttp://b\n")
+    (unit,) = urls.units(10)
+    written = (tmp_path / "urls.txt").stat().st_mtime_ns
     (tmp_path / "urls.txt").write_bytes(b"http://a-http://b\n")
+    os.utime(tmp_path / "urls.txt", ns=(written, written))
     with pytest.raises(InputError, match="has changed: unit 0 had 2 rows"):
         urls.read(unit)
 

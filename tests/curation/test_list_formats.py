@@ -87,7 +87,8 @@ def broken_group(folder: Path) -> ListFile:
     start = column.dictionary_page_offset or column.data_page_offset
     data[start : start + column.total_compressed_size] = b"\xff" * column.total_compressed_size
     Path(file.path).write_bytes(data)
-    return file
+    (broken,) = find_files(file.path)
+    return broken
 
 
 def test_rows_of_a_broken_row_group_cannot_be_read_and_the_others_can(tmp_path: Path) -> None:
