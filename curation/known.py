@@ -97,17 +97,19 @@ class Known:
 
 @dataclass(frozen=True)
 class Earlier:
-    """Folders of earlier annotate phases on the same harvest and in the same units; the first wins."""
+    """Folders of earlier annotate phases on harvests with the same units; the first wins."""
 
     folders: tuple[PhaseFolder, ...]
 
     def rows(self, unit: Unit) -> dict[PersonKey, list[dict[str, Any]]]:
-        """Their rows of `pairs` in a unit, by person."""
+        """Their rows of `pairs` of a unit's persons, by person; a unit is a range of harvest units."""
         found: dict[PersonKey, list[dict[str, Any]]] = {}
+        harvested = range(unit.first, unit.first + unit.count)
         for folder in self.folders:
-            for part in folder.parts("pairs", unit.index):
-                for row in _read(part):
-                    found.setdefault(PersonKey.of(row), []).append(row)
+            for index in sorted({number // folder.trace["units_per_unit"] for number in harvested}):
+                for row in (row for part in folder.parts("pairs", index) for row in _read(part)):
+                    if row["unit"] in harvested:
+                        found.setdefault(PersonKey.of(row), []).append(row)
         return found
 
 

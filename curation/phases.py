@@ -161,7 +161,7 @@ class Curation:
         kept = KeptPersons(harvest.folder, decisions.folder.path / "decisions.parquet")
         rounds = load_rounds(settings.caption.recaption)
         # Whose captions they were is not asked: a caption's id tells the picture that it was made from.
-        earlier = Earlier(tuple(folder.beside("harvest_settings", "units_per_unit")))
+        earlier = Earlier(tuple(folder.beside("unit_rows", "persons_settings")))
         source = PersonsToAnnotate(kept, earlier, settings, rounds)
         stages = [Placed(stage=Annotate(settings=settings), pool=settings.caption_pool.pool())]
         todo = self._work.todo("annotate", folder, units)
@@ -292,7 +292,8 @@ class Curation:
         settings = self.recipe.annotate
         shared = {
             "harvest": harvest.path.name,
-            "harvest_settings": harvest.trace["settings"],
+            "unit_rows": self.recipe.harvest.unit_rows,
+            "persons_settings": self.recipe.harvest.persons.result_settings(),
             "units_per_unit": settings.units_per_unit,
         }
         rounds = [str(retry.captions)] if retry.captions else []

@@ -125,6 +125,23 @@ def test_another_revision_of_one_model_asks_that_model_only(tmp_path: Path, endp
     assert Counter(request["model"] for request in questions(endpoint)[asked:]) == {"large": PERSONS}
 
 
+@pytest.mark.parametrize(
+    ("phase", "section"),
+    [("harvest", {"input": {"columns": ["url"]}}), ("annotate", {"units_per_unit": 3})],
+)
+def test_what_shapes_no_caption_asks_nobody_again(
+    phase: str, section: Row, tmp_path: Path, endpoint: FakeEndpoint
+) -> None:
+    first = settings(endpoint)
+    before, _ = run(tmp_path, first)
+    asked = len(questions(endpoint))
+    tree = first.model_dump(mode="json")
+    tree[phase] |= section
+    after, _ = run(tmp_path, parse_recipe(type(first), tree, "made"))
+    assert before["annotate"].folder.path != after["annotate"].folder.path
+    assert (captions(after), len(questions(endpoint))) == (captions(before), asked)
+
+
 def test_captions_that_an_endpoint_lost_are_retried_without_the_harvest(tmp_path: Path) -> None:
     ill = True
 

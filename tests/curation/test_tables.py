@@ -34,7 +34,7 @@ from pipeline.storage import publish_table
 from pipeline.units import PhaseFolder, Unit
 from tests.curation.made_run import DownloadStandIn, FirstPixelDetector, keys
 
-TRACE = {"recipe_hash": "abc"}
+TRACE = {"recipe_hash": "abc", "units_per_unit": 3}
 LOOSE = CaptionLimits(words_min=1, english_share_min=0.0, sibling_overlap_max=1.0)
 CHECK = CaptionCheck.load(LOOSE, AuditSettings())
 COLOURS = GarmentColours(upper=[], lower=[], measured_id=PersonPlan("", [], CHECK).colours_id)
