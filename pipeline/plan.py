@@ -33,8 +33,9 @@ class Sampled:
     """What became of the sample's URLs."""
     kept_persons: Sequence[int]
     """How many persons of each URL the decisions keep: duplicates within the sample are left out."""
-    urls_per_s: float | None
-    """Rate once everything was loaded, on this cluster with these pools; None if the sample was too short."""
+    urls_per_s: tuple[float, float] | None
+    """Rates on this cluster with these pools: over the whole sample, which start and loading slow down, and
+    from its first finished unit on, behind which others have piled up meanwhile. None if it was too short."""
     fetched_bytes: int
     stored_bytes: int
 
@@ -103,8 +104,12 @@ def _hours(sampled: Sampled) -> str:
     if sampled.urls_per_s is None:
         found = "the sample has too few units to measure one"
         return f"Rate: {found}; take a larger --sample or a smaller harvest.unit_rows"
-    hours = sampled.list_rows / sampled.urls_per_s / 3600
-    return f"Rate: {sampled.urls_per_s:,.1f} URLs/s with these pools here: {hours:,.1f} hours for the list"
+    slow, fast = sampled.urls_per_s
+    most, least = (sampled.list_rows / rate / 3600 for rate in sampled.urls_per_s)
+    return (
+        f"Rate: {slow:,.1f} to {fast:,.1f} URLs/s with these pools here, with and without start and loading: "
+        f"{least:,.1f} to {most:,.1f} hours for the list; a larger --sample tells it better"
+    )
 
 
 def _rounded(number: float) -> str:

@@ -71,26 +71,29 @@ def _say_ready(lines: list[str], console: Console) -> None:
 
 @dataclass
 class _Clock:
-    """Shows progress, and remembers when units were done: the rate without what loading took."""
+    """Shows progress, and remembers when the harvest began and when its units were done."""
 
     show: ShowProgress
     done: list[tuple[float, int]] = field(default_factory=list)
 
     def __call__(self, phase: str, done: int, total: int, counts: Mapping[str, Any] | None = None, /) -> None:
         self.show(phase, done, total, counts)
-        if done and phase == "harvest":
+        if phase == "harvest":
             self.done.append((time.monotonic(), done))
 
-    def units_per_s(self) -> float | None:
-        """Units a second between the first that was done and the last; None with fewer than three."""
-        if len(self.done) < 3:
+    def units_per_s(self) -> tuple[float, float] | None:
+        """Units a second from the beginning, and from the first that was done; None with less than three."""
+        if len(self.done) < 4:
             return None
-        (begin, first), (end, last) = self.done[0], self.done[-1]
-        return (last - first) / (end - begin)
+        (began, before), (begin, first), (end, last) = self.done[0], self.done[1], self.done[-1]
+        return (last - before) / (end - began), (last - first) / (end - begin)
 
 
 def _sampled(
-    list_rows: int, harvest: "PhaseReport", decisions: "PhaseReport", units_per_s: float | None
+    list_rows: int,
+    harvest: "PhaseReport",
+    decisions: "PhaseReport",
+    units_per_s: tuple[float, float] | None,
 ) -> Sampled:
     """The numbers of a harvested sample, from its tables."""
     urls = pa.concat_tables(harvest.folder.tables("urls", range(harvest.units), ["image_bytes"]))
@@ -103,11 +106,12 @@ def _sampled(
     per_url = kept["count_all"].to_pylist()
     markers = harvest.folder.markers(range(harvest.units))
     rows = harvest.line.counts.rows_in
+    per_unit = rows / harvest.units
     return Sampled(
         list_rows=list_rows,
         urls=harvest.line.counts,
         kept_persons=[*per_url, *[0] * (rows - len(per_url))],
-        urls_per_s=units_per_s and units_per_s * rows / harvest.units,
+        urls_per_s=units_per_s and (units_per_s[0] * per_unit, units_per_s[1] * per_unit),
         fetched_bytes=pc.sum(urls["image_bytes"]).as_py() or 0,
         stored_bytes=sum(sum(marker["files"].values()) for marker in markers),
     )

@@ -11,7 +11,7 @@ SAMPLED = Sampled(
     list_rows=1_000_000,
     urls=Counts(1000, 600, {"no_person": 250}, {"dns_failed": 100, "deadline_exceeded": 50}),
     kept_persons=[1] * 100 + [2] * 50 + [0] * 850,
-    urls_per_s=50.0,
+    urls_per_s=(40.0, 50.0),
     fetched_bytes=120_000_000,
     stored_bytes=8_000_000,
 )
@@ -69,7 +69,8 @@ def test_the_text_scales_the_sample_to_the_list() -> None:
     assert "kept                60.0 %  (56.9 to 63.0 %)  about 600,000 URLs" in text
     assert "Persons kept: 200,000" in text
     assert "Captions to be written: at most 400,000, 2 a person" in text
-    assert "50.0 URLs/s with these pools here: 5.6 hours" in text
+    assert "Rate: 40.0 to 50.0 URLs/s with these pools here" in text
+    assert "5.6 to 6.9 hours for the list" in text
     assert "Traffic in: 120 kB a URL, 120 GB in all" in text
     assert "Storage of harvest: 8 kB a URL, 8 GB in all" in text
 

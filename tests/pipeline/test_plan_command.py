@@ -32,3 +32,15 @@ def test_every_line_is_one_line_however_narrow_the_terminal(
         "ready: the output folder, weights, devices and hosts' names are as the recipe"
     )
     assert lines[-4].endswith("take a larger --sample or a smaller harvest.unit_rows")
+
+
+def test_the_rate_stands_between_those_with_and_without_loading(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter([100.0, 120.0, 121.0, 125.0])
+    monkeypatch.setattr(PLAN.time, "monotonic", lambda: next(times))
+    clock = PLAN._Clock(lambda *_: None)
+    for done in (2, 3, 4):
+        clock("harvest", done, 12)
+        clock("decide", 0, 1)
+    assert clock.units_per_s() is None
+    clock("harvest", 12, 12)
+    assert clock.units_per_s() == ((12 - 2) / 25, (12 - 3) / 5)
