@@ -45,8 +45,10 @@ def load_exemplars(folder: str, letters: Collection[str] = tuple("ABCDEFGHIJ")) 
     table = path / TABLE
     try:
         lines = table.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ExemplarError(f"{table}: {' '.join(str(error).split())}") from None
+    except OSError as error:
+        raise ExemplarError(f"{table}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ExemplarError(f"{table}: {error}") from None
     rows = csv.DictReader(lines)
     if not {"file", "letter"} <= set(rows.fieldnames or ()):
         raise ExemplarError(f"{table}: expected the columns file,letter")

@@ -156,7 +156,9 @@ def _batches(path: Place, columns: Sequence[str]) -> Iterator[pa.Table]:
                 yield pa.Table.from_batches([batch])
     except FileNotFoundError:
         raise DamagedError(f"{path}: no such file") from None
-    except pa.ArrowException as error:
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno:
+            raise  # the file did not answer; Arrow's own errors have no number
         raise DamagedError(f"{path}: cannot be read as Parquet: {' '.join(str(error).split())}") from None
 
 

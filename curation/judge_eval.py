@@ -189,7 +189,9 @@ def evaluate(
 
 def _rows(name: str, text: str) -> Iterator[tuple[int, str, str]]:
     """Number, key and letter of each row."""
-    rows = csv.DictReader(text.removeprefix("\ufeff").splitlines())
+    lines = text.removeprefix("\ufeff").splitlines()
+    separator = ";" if lines and ";" in lines[0] else ","  # some spreadsheets' commas
+    rows = csv.DictReader(lines, delimiter=separator)
     try:
         if not {"key", "letter"} <= set(rows.fieldnames or ()):
             raise LabelError(f"{name}: expected the columns key,letter")

@@ -151,6 +151,8 @@ class DelimitedList(TextList):
         """The header's; a name that stands twice is left out, since nobody can ask for it."""
         _refuse_binary(file)
         header = self.header(file)
+        if (times := header.count(url_column)) > 1:
+            raise InputError(f"{file.name}: the header has {url_column} {times} times")
         return {name: None for name in header if header.count(name) == 1}
 
     def header(self, file: ListFile) -> tuple[str, ...]:

@@ -185,7 +185,10 @@ class Curation:
             note += f"; {unusable} of these captions failed or are rejected"
         if needs:
             need = sum((need for _, need in needs), Need())
-            note += f"; the budget ends here: {budget}; {len(needs)} units left, which need {need}"
+            note += f"; the budget ends here: {budget}; {len(needs)} units left, which need {need}; "
+            least = min(budget.most_requests(need) for _, need in needs)
+            fits = bool(settings.open_budget().affordable(needs))
+            note += "the same command goes on" if fits else f"it takes a budget of {least} requests to go on"
         line = Line("annotate", "persons", counts_of(totals, "pairs"), unfinished)
         return PhaseReport("annotate", folder, len(units), done, line, note, left=len(left))
 

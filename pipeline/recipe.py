@@ -102,19 +102,22 @@ def load_recipe(
     others: top-level sections that another schema types; they are left to it.
     Raises RecipeError in one line: file and key; for an unknown key the nearest known one.
     """
-    tree = _read_yaml(name)
+    tree, changed = _read_yaml(name), []
     for override in overrides:
-        _apply(tree, override)
+        changed.append(_apply(tree, override))
     mine = {key: value for key, value in tree.items() if key not in others}
-    return parse_recipe(schema, mine, source=name)
+    return parse_recipe(schema, mine, name, changed)
 
 
-def parse_recipe(schema: type[R], tree: Mapping[str, Any], source: str) -> R:
-    """Validate a tree of settings; `source` names it in errors."""
+def parse_recipe(schema: type[R], tree: Mapping[str, Any], source: str, changed: Iterable[str] = ()) -> R:
+    """Validate a tree of settings; `source` names it in errors. changed: keys that are not the source's."""
     try:
         return schema.model_validate(tree)
     except ValidationError as error:
-        raise RecipeError(f"{source}: {explain(schema, error)}") from None
+        said = explain(schema, error)
+        key = said.split()[0].rstrip(":")
+        by_hand = any(f"{key}.".startswith(f"{each}.") for each in changed)
+        raise RecipeError(f"--set {said}" if by_hand else f"{source}: {said}") from None
 
 
 def _read_yaml(name: str) -> dict[str, Any]:
@@ -142,7 +145,8 @@ def packaged_recipes() -> list[str]:
     return sorted(f.name[:-5] for f in resources.files("recipes").iterdir() if f.name.endswith(".yaml"))
 
 
-def _apply(tree: dict[str, Any], override: str) -> None:
+def _apply(tree: dict[str, Any], override: str) -> str:
+    """Returns the key that it changes."""
     key, separator, text = override.partition("=")
     if not separator or not key.strip():
         raise RecipeError(f"--set {override}: expected key=value, such as gates.score_min=0.8")
@@ -161,6 +165,7 @@ def _apply(tree: dict[str, Any], override: str) -> None:
         if text.lstrip().startswith(("{", "[")):
             raise RecipeError(f"--set {override}: not YAML; put a text in quotes") from None
         tree[leaf] = text
+    return key.strip()
 
 
 def _is_section(annotation: Any) -> bool:

@@ -23,9 +23,10 @@ from pipeline.cli.options import (
 )
 from pipeline.cli.readiness import no_gpu, no_weights
 from pipeline.cli.report import note_phases, publish_run, write_report
-from pipeline.funnel import funnel_text, nothing_kept, over_budget
+from pipeline.funnel import Line, funnel_text, nothing_kept, over_budget
 from pipeline.metrics import metrics_log
 from pipeline.progress import ShowProgress, show_progress, together
+from pipeline.reasons import Reason
 from pipeline.recipe import load_recipe, trace
 from pipeline.storage import Place, run_lock
 from pipeline.templates import TemplateError
@@ -92,7 +93,6 @@ def curate(
     print_curation(reports, console)
     console.print(f"report: {write_report(place)}", highlight=False, soft_wrap=True)
     if reports[-1].left:
-        console.print("The budget is spent; the same command goes on from here.", soft_wrap=True)
         return
     if none := nothing_kept([report.line for report in reports]):
         console.print(none, highlight=False, soft_wrap=True)
@@ -105,10 +105,20 @@ def curate(
             soft_wrap=True,
         )
     if over:
-        console.print(
-            "--retry-failed takes up once more what the web or an endpoint has cost.", soft_wrap=True
-        )
+        if not retry_failed and any(map(_may_do_better, over)):
+            console.print(
+                "--retry-failed takes up once more what the web or an endpoint has cost.", soft_wrap=True
+            )
         raise typer.Exit(OVER_BUDGET)
+
+
+def _may_do_better(line: Line) -> bool:
+    """Whether some of the rows that failed are not to blame for it."""
+    from curation.known import ASK_AGAIN
+
+    failed = line.counts.failed.keys()
+    tried_again = {"harvest": failed - {Reason.ROW_UNREADABLE}, "annotate": failed & ASK_AGAIN}
+    return bool(tried_again.get(line.phase))
 
 
 def read_recipe(name: str, overrides: list[str]) -> "CurateRecipe":

@@ -128,6 +128,7 @@ def test_a_run_that_lost_more_than_its_recipe_allows_is_done_and_ends_with_code_
     assert over.code == 3, over.output
     assert "harvest: was done already" in over.output
     assert "of the URLs failed, more than the recipe's harvest.max_failed_share allows" in over.output
+    assert "--retry-failed takes up once more what the web or an endpoint has cost." in over.output
 
 
 def test_a_gate_looser_than_the_floor_is_refused(killed: Killed) -> None:

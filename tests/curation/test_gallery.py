@@ -174,10 +174,13 @@ def test_whom_annotate_does_not_keep_stands_with_the_reason(made: tuple[Path, di
     assert found["Kept by the gates"].samples[0].lines[1:] == ["not kept: cut_off"]
 
 
-def test_decisions_that_are_cut_off_are_named(made: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", ["cut", "overwritten"])
+def test_damaged_decisions_are_named(damage: str, made: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
     out, phases = made
+    data = (out / phases["decide"] / "decisions.parquet").read_bytes()
     (tmp_path / phases["harvest"]).symlink_to(out / phases["harvest"])
-    (tmp_path / "decisions-cut").mkdir()
-    (tmp_path / "decisions-cut/decisions.parquet").write_bytes(b"PAR1")
+    (tmp_path / "decisions-bad").mkdir()
+    bad = data[:100] if damage == "cut" else data[:4] + b"\xff" * 400 + data[404:]
+    (tmp_path / "decisions-bad/decisions.parquet").write_bytes(bad)
     with pytest.raises(DamagedError, match=r"decisions\.parquet: cannot be read as Parquet"):
-        gallery(tmp_path, {**phases, "decide": "decisions-cut"})
+        gallery(tmp_path, {**phases, "decide": "decisions-bad"})

@@ -62,10 +62,14 @@ def test_labels_are_read_and_empty_ones_left_out() -> None:
     assert read_labels("labels.csv", table, KEYS) == {KEYS[0]: "A", KEYS[2]: "D"}
 
 
+def test_labels_may_stand_between_semicolons() -> None:
+    assert read_labels("labels.csv", f"key;letter\n{KEYS[0]};A\n", KEYS) == {KEYS[0]: "A"}
+
+
 @pytest.mark.parametrize(
     ("table", "problem"),
     [
-        ("key;letter\n", "labels.csv: expected the columns key,letter"),
+        ("key|letter\n", "labels.csv: expected the columns key,letter"),
         (f"key,letter\n{KEYS[0]},A\n{KEYS[1]},K\n", "row 3: letter 'K' is none of A B C D E F G H I J"),
         (f"key,letter\n{KEYS[0]},AB\n", "row 2: letter 'AB' is none of"),
         ("key,letter\n000009-00001-00,A\n", "row 2: key '000009-00001-00' is not on the sheet"),

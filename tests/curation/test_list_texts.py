@@ -138,7 +138,10 @@ def test_a_header_that_is_no_csv_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_name_that_stands_twice_cannot_be_asked_for(tmp_path: Path) -> None:
-    assert list(CSV.columns(stored(tmp_path, "url,w,w\na,1,2\n"), "url")) == ["url"]
+    file = stored(tmp_path, "url,w,w\na,1,2\n")
+    assert list(CSV.columns(file, "url")) == ["url"]
+    with pytest.raises(InputError, match="list: the header has w 2 times"):
+        CSV.columns(file, "w")
 
 
 @pytest.mark.parametrize(

@@ -283,7 +283,7 @@ def test_gates_looser_than_a_floor_are_refused(changes: dict[str, Any], message:
 )
 def test_sizes_that_make_no_sense_are_named(override: str) -> None:
     key = override.partition("=")[0]
-    with pytest.raises(RecipeError, match=f"^laptop: {key}: Input should be greater than"):
+    with pytest.raises(RecipeError, match=f"^--set {key}: Input should be greater than"):
         load_recipe(CurateRecipe, "laptop", [override], others=frozenset({"train", "run"}))
 
 

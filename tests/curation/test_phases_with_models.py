@@ -193,11 +193,19 @@ def test_a_budget_ends_the_run_and_the_next_one_goes_on(tmp_path: Path, endpoint
     assert list(reports) == ["harvest", "decide", "annotate"]
     assert reports["annotate"].left == 1
     assert "the budget ends here: " in reports["annotate"].note
+    assert reports["annotate"].note.endswith("; the same command goes on")
     assert 0 < len(questions(endpoint)) <= 14
     publish_run(tmp_path, list(reports.values()))
     again, _ = run(tmp_path, limited)
     assert "pack" in again
     assert len(questions(endpoint)) == 2 * PERSONS
+
+
+def test_a_budget_too_small_for_what_it_leaves_says_what_it_takes(
+    tmp_path: Path, endpoint: FakeEndpoint
+) -> None:
+    reports, _ = run(tmp_path, settings(endpoint, {"attempts": 2}, budget={"max_requests": 20}))
+    assert reports["annotate"].note.endswith("; it takes a budget of 24 requests to go on")
 
 
 def test_a_budget_too_small_for_any_unit_asks_nothing(tmp_path: Path, endpoint: FakeEndpoint) -> None:

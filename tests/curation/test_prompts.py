@@ -13,6 +13,7 @@ from curation.prompts import PromptError, load_prompt
     ("text", "problem"),
     [
         ("system: s\nuser: describe\n", "user: needs {template} exactly once"),
+        ("system: s\nuser: '{template} {count}'\n", "user: {count} belongs to another kind of prompt"),
         ("system: s\n", "a prompt has the texts"),
         ("- s\n", "a prompt has the texts"),
         ("a: [", "not YAML"),
@@ -29,6 +30,11 @@ def test_a_useless_prompt_is_refused_by_name(tmp_path: Path, text: str, problem:
 def test_a_missing_prompt_is_refused_by_name() -> None:
     with pytest.raises(PromptError, match="nowhere: no such prompt"):
         load_prompt("nowhere")
+
+
+def test_a_captioners_prompt_is_none_for_the_judge() -> None:
+    with pytest.raises(PromptError, match=r"caption: user: \{template\} belongs to another kind of prompt"):
+        load_prompt("caption")
 
 
 def test_the_id_follows_the_file(tmp_path: Path) -> None:

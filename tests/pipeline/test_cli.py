@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from pipeline.cli import main
+from pipeline.funnel import Counts, Line
 from pipeline.storage import StorageError, run_lock
 
 COMMANDS = ("demo", "curate", "report", "serve", "judge-eval", "train", "evaluate")
@@ -92,11 +93,11 @@ def test_a_bad_recipe_is_named_with_its_key(
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("gates.score_mn=0.9", "laptop: gates.score_mn: unknown key; did you mean score_min?"),
+        ("gates.score_mn=0.9", "--set gates.score_mn: unknown key; did you mean score_min?"),
         ("gate.score_min=0.9", "laptop: gate: unknown key; did you mean gates?"),
-        ("gates.score_min=high", "laptop: gates.score_min: expected a number"),
+        ("gates.score_min=high", "--set gates.score_min: expected a number"),
         ("gates.score_min", "--set gates.score_min: expected key=value"),
-        ("gates.score_min=0.1", "laptop: gates.score_min is looser than harvest.persons.measure_floor"),
+        ("gates.score_min=0.1", "--set gates.score_min is looser than harvest.persons.measure_floor"),
     ],
 )
 def test_a_bad_override_of_curation_is_named(
@@ -132,7 +133,7 @@ def test_a_bad_override_of_training_is_named(webperson: Command) -> None:
     ended = webperson("train", "laptop", "--shards", "shards", "--out", "out", "--set", "train.batch_sise=3")
     assert (ended.code, line(ended)) == (
         2,
-        "error: laptop: train.batch_sise: unknown key; did you mean batch_size?",
+        "error: --set train.batch_sise: unknown key; did you mean batch_size?",
     )
 
 
@@ -366,3 +367,18 @@ def test_an_unknown_split_is_wrong_usage(webperson: Command) -> None:
     ended = webperson("evaluate", "out/train", "--shards", "out", "--split", "tset")
     assert ended.code == 2
     assert "tset" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("phase", "failed", "advised"),
+    [
+        ("harvest", {"dns_failed": 1, "row_unreadable": 5}, True),
+        ("harvest", {"row_unreadable": 5}, False),
+        ("annotate", {"caption_failed": 1}, True),
+        ("annotate", {"caption_short": 5}, False),
+        ("pack", {"decode_failed": 1}, False),
+    ],
+)
+def test_a_retry_is_advised_where_it_may_do_better(phase: str, failed: dict[str, int], advised: bool) -> None:
+    line = Line(phase, "rows", Counts(9, 0, {}, failed))
+    assert import_module("pipeline.cli.curate")._may_do_better(line) is advised

@@ -59,7 +59,7 @@ def test_an_unknown_key_is_told_before_a_missing_one(tmp_path: Path) -> None:
 )
 def test_the_curation_recipe_knows_its_keys_at_every_depth(override: str) -> None:
     key = override.partition("=")[0]
-    with pytest.raises(RecipeError, match=f"laptop: {key}: unknown key; did you mean ") as caught:
+    with pytest.raises(RecipeError, match=f"^--set {key}: unknown key; did you mean ") as caught:
         load_recipe(CurateRecipe, "laptop", [override], others=frozenset({"train", "run"}))
     nearest = str(caught.value).rpartition(" ")[2].rstrip("?")
     last = key.rpartition(".")[2]
@@ -132,7 +132,7 @@ def test_true_and_false_are_no_numbers_and_no_texts(tmp_path: Path, text: str) -
 
 @pytest.mark.parametrize("size", [-1, 0, 10, 75 * 2**20 - 1])
 def test_an_object_store_that_ray_refuses_is_refused_before(size: int) -> None:
-    with pytest.raises(RecipeError, match=r"^laptop: object_store_bytes: Input should be greater than or"):
+    with pytest.raises(RecipeError, match=r"^--set object_store_bytes: Input should be greater than or"):
         load_recipe(CurateRecipe, "laptop", [f"object_store_bytes={size}"], others=frozenset({"train"}))
 
 
