@@ -104,7 +104,8 @@ def questions(kind: str, pictures: Sequence[bytes]) -> list[Question]:
     """For captions, each in a form of the made world, or for letters."""
     forms = [template.text for template in load_library("world").templates]
     letters = kind == "letters"
-    prompt = load_prompt(str(HOME / f"{'judge' if letters else 'caption'}.yaml"))
+    name, slots = ("judge", ()) if letters else ("caption", (PROMPT_SLOT,))
+    prompt = load_prompt(str(HOME / f"{name}.yaml"), *slots)
     return [
         Question(
             system=prompt.system,

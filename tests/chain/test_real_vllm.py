@@ -15,6 +15,7 @@ from PIL import Image
 
 from curation.annotate import Annotate, AnnotateSettings
 from curation.canary import CANARIES
+from curation.captioners import PROMPT_SLOT
 from curation.claim_words import load_claim_words
 from curation.claims import read_claims
 from curation.fit import fit
@@ -166,7 +167,7 @@ def test_captions_swapped_between_persons_are_contradicted_by_pixels_and_nobody_
 
 
 def test_a_caption_tells_how_it_was_made(annotated: Annotated) -> None:
-    prompt = load_prompt(PROMPT["caption"]).id
+    prompt = load_prompt(PROMPT["caption"], PROMPT_SLOT).id
     for _, row in annotated.kept:
         for caption in row["captions"]:
             assert (caption["model_id"], caption["model_revision"]) == (MODEL_ID, "a")

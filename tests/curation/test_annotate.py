@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from curation.annotate import Annotate, AnnotateSettings
+from curation.captioners import PROMPT_SLOT
 from curation.mllm import UnreachableError
 from curation.prompts import load_prompt
 from pipeline.records import PairRow, PersonKey, arrow_schema
@@ -206,7 +207,7 @@ def test_caption_seeds_are_fixed_by_recipe_seed_and_key() -> None:
 def test_endpoint_is_given_the_prompt_the_template_and_the_crop() -> None:
     with fake_endpoint(lambda n, body: completion(f"{GOOD} Number {body['seed']}.")) as endpoint:
         (row,) = run(endpoint_settings(endpoint, limits={"sibling_overlap_max": 1.0}), drawn(0))
-    prompt = load_prompt("caption")
+    prompt = load_prompt("caption", PROMPT_SLOT)
     texts = {t.id: t.text for t in load_library("starter").templates}
     assert [c["seed"] for c in row["captions"]] == [r["seed"] for r in endpoint.requests]
     for caption, request in zip(row["captions"], endpoint.requests, strict=True):
