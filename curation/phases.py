@@ -160,8 +160,9 @@ class Curation:
         units = UnitRange(harvest.units, settings.units_per_unit)
         kept = KeptPersons(harvest.folder, decisions.folder.path / "decisions.parquet")
         rounds = load_rounds(settings.caption.recaption)
-        # Whose captions they were is not asked: a caption's id tells the picture that it was made from.
-        earlier = Earlier(tuple(folder.beside("unit_rows", "persons_settings")))
+        # Whose captions they were is not asked: a caption's id tells the picture that it was made from. It
+        # does not tell the keypoints, which colours and the stand-ins are measured by: those are `persons`.
+        earlier = Earlier(tuple(folder.beside("unit_rows", "persons")))
         source = PersonsToAnnotate(kept, earlier, settings, rounds)
         stages = [Placed(stage=Annotate(settings=settings), pool=settings.caption_pool.pool())]
         todo = self._work.todo("annotate", folder, units)
@@ -296,7 +297,7 @@ class Curation:
         shared = {
             "harvest": harvest.path.name,
             "unit_rows": self.recipe.harvest.unit_rows,
-            "persons_settings": self.recipe.harvest.persons.result_settings(),
+            "persons": self.recipe.harvest.persons.fingerprint(*self._harvest_inputs()),
             "units_per_unit": settings.units_per_unit,
         }
         rounds = [str(retry.captions)] if retry.captions else []

@@ -10,11 +10,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from curation import phases
 from curation.mllm import MllmError
+from curation.persons import PersonSettings
 from curation.phase_work import PhaseError, PhaseReport
 from pipeline.cli.report import publish_run
 from pipeline.recipe import parse_recipe
 from pipeline.templates import load_library
+from tests.curation import made_run
 from tests.curation.fake_endpoint import (
     FakeEndpoint,
     chosen,
@@ -24,6 +27,7 @@ from tests.curation.fake_endpoint import (
     uncounted,
 )
 from tests.curation.made_run import InProcess, curation, recipe, table
+from tests.curation.photograph import drawn_keypoints
 
 Row = dict[str, Any]
 PERSONS = 11
@@ -140,6 +144,35 @@ def test_what_shapes_no_caption_asks_nobody_again(
     after, _ = run(tmp_path, parse_recipe(type(first), tree, "made"))
     assert before["annotate"].folder.path != after["annotate"].folder.path
     assert (captions(after), len(questions(endpoint))) == (captions(before), asked)
+
+
+def test_colours_measured_by_the_keypoints_of_other_weights_are_not_taken_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A detector in two stages finds the same boxes, so the same crops, and another pose in them."""
+    weights, turned = ["pose-1"], drawn_keypoints()
+    turned[:, 1] = turned[::-1, 1]
+    monkeypatch.setattr(PersonSettings, "weights_hashes", lambda self: weights)
+    run(tmp_path / "both", recipe())
+    weights[0] = "pose-2"
+    monkeypatch.setattr(made_run, "drawn_keypoints", lambda: turned)
+    pairs = [
+        table(reports["annotate"].folder, "pairs", reports["annotate"].units).to_pylist()
+        for reports, _ in (run(tmp_path / "both", recipe()), run(tmp_path / "anew", recipe()))
+    ]
+    assert pairs[0] == pairs[1]
+
+
+def test_pairs_of_another_schema_are_not_read(
+    tmp_path: Path, endpoint: FakeEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as before:
+        before.setattr(phases, "SCHEMA_VERSION", 0)
+        annotate = run(tmp_path, settings(endpoint))[0]["annotate"]
+    for part in (part for unit in range(annotate.units) for part in annotate.folder.parts("pairs", unit)):
+        pq.write_table(pq.read_table(part).drop_columns(["agreement"]), part)
+    run(tmp_path, settings(endpoint))
+    assert len(questions(endpoint)) == 4 * PERSONS
 
 
 def test_captions_that_an_endpoint_lost_are_retried_without_the_harvest(tmp_path: Path) -> None:
