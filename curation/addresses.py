@@ -18,6 +18,7 @@ _HOST = re.compile(r"(?=.{1,253}\Z)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\Z")
 _NUMBER = re.compile(r"(0x[0-9a-f]*|[0-9]+)\Z")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _KEPT_IN_PATH = "/%:@!$&'()*+,;=~[]|"
+_DOTS = re.compile(r"/(\.|%2e){1,2}(/|\Z)", re.IGNORECASE)
 _PLAIN = re.compile(rf"[A-Za-z0-9_.\-{re.escape(_KEPT_IN_PATH)}]*\Z")
 
 # Not public in fact, whatever `ipaddress` of this Python says: protocol assignments (with Oracle's metadata
@@ -91,7 +92,8 @@ def parse_url(url: str) -> Target:
     try:
         parts = urlsplit(url)
         port = parts.port  # urllib checks the range here
-        path = _encoded(parts.path or "/") + (f"?{_encoded(parts.query, '/?')}" if parts.query else "")
+        path = _without_dots(_encoded(parts.path or "/"))
+        path += f"?{_encoded(parts.query, '/?')}" if parts.query else ""
     except ValueError as error:
         raise WebError(Reason.URL_INVALID, error) from None
     if not parts.scheme:
@@ -104,6 +106,24 @@ def parse_url(url: str) -> Target:
 def _encoded(text: str, more: str = "") -> str:
     # Most paths need no quoting; to see that takes a tenth of the time.
     return text if _PLAIN.match(text) else quote(text, safe=_KEPT_IN_PATH + more)
+
+
+def _without_dots(path: str) -> str:
+    """/a/../b and /%2e/b spell /b: what robots.txt and the takedown list name is known by one path."""
+    if not _DOTS.search(path):
+        return path
+    kept: list[str] = []
+    segments = path.split("/")[1:]
+    for number, segment in enumerate(segments, start=1):
+        dots = segment.lower().replace("%2e", ".")
+        if dots not in (".", ".."):
+            kept.append(segment)
+            continue
+        if dots == "..":
+            del kept[-1:]
+        if number == len(segments):
+            kept.append("")
+    return "/" + "/".join(kept)
 
 
 def _host(parts: SplitResult) -> str:

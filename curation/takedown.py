@@ -6,6 +6,8 @@ downloaded before it was named, without asking the web or a model again.
 
 import csv
 import io
+import re
+import string
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,8 @@ from pydantic import Field
 from curation.addresses import Target, WebError, parse_url
 from pipeline.recipe import Section, fingerprint
 
+_ESCAPED = re.compile("%([0-9A-Fa-f]{2})")
+_UNRESERVED = frozenset(string.ascii_letters + string.digits + "-._~")
 _HASH_COLUMNS = ("image_phash", "crop_phash")
 
 
@@ -82,7 +86,7 @@ class Takedown:
 
     def target(self, target: Target) -> bool:
         """Whether a URL or its domain is named."""
-        if target.authority + target.path in self.urls:
+        if self.urls and _spelled(target) in self.urls:
             return True
         labels = target.host.split(".") if self.domains else []
         return any(".".join(labels[start:]) in self.domains for start in range(len(labels)))
@@ -167,9 +171,18 @@ def _text_entries(path: Path, text: str) -> Iterator[tuple[str, str, str]]:
             yield f"line {number}", kind, "".join(value)
 
 
+def _spelled(target: Target) -> str:
+    """A URL without its scheme; %7E and ~ are one letter, %c3 and %C3 one byte (RFC 3986, 6.2.2)."""
+    return target.authority + _ESCAPED.sub(_unescaped, target.path)
+
+
+def _unescaped(escaped: re.Match[str]) -> str:
+    character = chr(int(escaped[1], 16))
+    return character if character in _UNRESERVED else escaped[0].upper()
+
+
 def _url(value: str) -> str:
-    target = parse_url(value)
-    return target.authority + target.path
+    return _spelled(parse_url(value))
 
 
 def _domain(value: str) -> str:

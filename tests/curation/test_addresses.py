@@ -244,3 +244,19 @@ def test_any_text_is_a_url_that_can_be_sent_or_a_web_error(text: str) -> None:
 
 def test_a_web_error_is_one_line_of_reason_and_detail() -> None:
     assert str(WebError(Reason.DNS_FAILED, "a\nb  c")) == "dns_failed|a b c"
+
+
+@pytest.mark.parametrize(
+    ("path", "spelled"),
+    [
+        ("/a/../b", "/b"),
+        ("/a/b/..", "/a/"),
+        ("/a/.", "/a/"),
+        ("/../..", "/"),
+        ("/a/%2E%2e/./b/.%2e/c?x=/../y", "/c?x=/../y"),
+        ("//a/..//b", "///b"),
+        ("/.../.a/a../b.", "/.../.a/a../b."),
+    ],
+)
+def test_dots_in_a_path_are_followed_as_browsers_do(path: str, spelled: str) -> None:
+    assert parse_url(f"http://a.example{path}").path == spelled

@@ -264,6 +264,14 @@ def test_what_robots_txt_forbids_is_not_asked_for_not_even_by_redirect() -> None
         assert sorted(asked_of(server)) == ["/moved/b", "/public/a"]
 
 
+def test_no_spelling_of_a_path_leads_past_robots_txt() -> None:
+    with serving(guarded) as server, Download(SETTINGS).open() as process:
+        paths = ["/public/../private/a", "/./private/b", "/%2e%2E/private/c", "/public/.%2e/private/d"]
+        result = process(table([server.url(path) for path in [*paths, "/private/../public"]]))
+        assert result["reason"].to_pylist() == [Reason.ROBOTS_FORBIDDEN] * 4 + [None]
+        assert asked_of(server) == ["/public"]
+
+
 def test_robots_txt_is_asked_for_once_in_all_units_and_is_no_row() -> None:
     with serving(guarded) as server, Download(SETTINGS).open() as process:
         for unit in range(2):

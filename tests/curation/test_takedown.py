@@ -249,3 +249,13 @@ def test_a_list_that_is_missing_ends_the_run(tmp_path: Path) -> None:
 def test_a_radius_without_sense_is_refused(radius: int) -> None:
     with pytest.raises(ValidationError):
         TakedownSettings(phash_radius=radius)
+
+
+@pytest.mark.parametrize("path", ["/~ann/b.jpg", "/%7Eann/b.jpg", "/%7eann/%62.jpg", "/x/../~ann/./b.jpg"])
+def test_a_url_is_named_in_any_spelling(path: str, tmp_path: Path) -> None:
+    for named in ("/~ann/b.jpg", "/%7Eann/b.jpg"):
+        (tmp_path / "list.txt").write_text(f"url https://pictures.example{named}\n")
+        takedown = Takedown.load(tmp_path / "list.txt")
+        assert takedown.url(f"http://pictures.example{path}")
+        assert not takedown.url("http://pictures.example/~ann/b%2Fjpg")
+        assert not takedown.url("http://pictures.example/~ann/B.jpg")
