@@ -53,7 +53,7 @@ class WebError(Exception):
         self.status = status
         """The HTTP status by which the site refused or failed; None where it did neither."""
         self.transient = transient
-        """Whether the name system said itself that it may do better soon (EAI_AGAIN)."""
+        """Whether the name system may do better soon: it said so (EAI_AGAIN), or others kept it busy."""
         self.detail = " ".join(str(detail).split())[:200]
         super().__init__(f"{reason}|{self.detail}")
 
@@ -132,7 +132,8 @@ def _host(parts: SplitResult) -> str:
     host = parts.hostname or ""
     try:
         if "[" in parts.netloc:
-            return str(IPv6Address(host)) if "%" not in host else _refused(host)
+            address = IPv6Address(host if "%" not in host else _refused(host))
+            return str(address.ipv4_mapped or address)
         if not host.isascii():
             host = host.encode("idna").decode("ascii").lower()
         host = host.removesuffix(".")

@@ -5,6 +5,7 @@ tickets instead: a ticket says that a thread is free, and the opener asks for wh
 """
 
 import os
+import random
 import re
 import tempfile
 import urllib.request
@@ -26,6 +27,7 @@ from pipeline.reasons import Reason
 from pipeline.recipe import operational
 
 _TICKET = "ticket:"
+_NAMED = re.compile(r"([^\s:]+)\s*:\s*")
 _VALUED_DIRECTIVES = ("unavailable_after", "max-snippet", "max-image-preview", "max-video-preview")
 
 
@@ -130,8 +132,9 @@ class _Opener(WebOpener):
         self._agent_name = settings.web.agent_name
         self._opt_out = frozenset(settings.opt_out)
         self._takedown = stage.takedown
-        self._robots = Robots(settings, self.get, self._agent_name, stage.clock)
-        self._hosts = Hosts(settings, stage.workers, stage.clock)
+        self._robots = Robots(settings, self._robots_txt, self._agent_name, stage.clock)
+        phase = random.random() if stage.workers > 1 else 0.0
+        self._hosts = Hosts(settings, stage.workers, stage.clock, phase)
         self._unit = _Unit(0)
 
     def begin(self, targets: Iterable[Target]) -> _Unit:
@@ -191,6 +194,17 @@ class _Opener(WebOpener):
         self._unless_taken_down(target)
         self._robots.check(target)
 
+    def _robots_txt(self, url: str, *, max_body_bytes: int, any_status: bool) -> WebResponse:
+        """A robots.txt; another host that it is redirected to is asked in a turn of its own."""
+        home = parse_url(url).host
+
+        def visit(target: Target) -> None:
+            self._unless_taken_down(target)
+            if target.host != home:
+                self._hosts.visit(target.host)
+
+        return self.get(url, max_body_bytes=max_body_bytes, any_status=any_status, redirected=visit)
+
     def _unless_taken_down(self, target: Target) -> None:
         if self._takedown.target(target):
             raise WebError(Reason.TAKEN_DOWN, target.authority)
@@ -210,10 +224,11 @@ def opted_out(tags: Iterable[str], agent_name: str, directives: Set[str]) -> boo
     for tag in tags:
         for_us = True
         for part in re.split("[,;]", tag.lower().replace('"', "")):
-            name, colon, words = (text.strip() for text in part.rpartition(":"))
-            if colon and name not in _VALUED_DIRECTIVES and " " not in name:
-                for_us = name.split("/")[0] in ("*", agent_name)
-            if for_us and not directives.isdisjoint(words.split()):
+            words = part.strip()
+            while (name := _NAMED.match(words)) and name[1] not in _VALUED_DIRECTIVES:
+                for_us = name[1].split("/")[0] in ("*", agent_name)
+                words = words[name.end() :]
+            if for_us and not name and not directives.isdisjoint(words.split()):
                 return True
     return False
 

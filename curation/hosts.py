@@ -88,8 +88,13 @@ class _Host(Standing):
 class Hosts:
     """The hosts that a worker meets, and its unit's rows, which wait for them; safe to use from threads."""
 
-    def __init__(self, settings: HostSettings, workers: int = 1, clock: Clock | None = None) -> None:
-        """workers: among how many the limits are divided."""
+    def __init__(
+        self, settings: HostSettings, workers: int = 1, clock: Clock | None = None, phase: float = 0.0
+    ) -> None:
+        """workers: among how many the limits are divided.
+
+        phase: 0 to 1, another one in each worker: workers that begin together do not ask a host together.
+        """
         self._settings = settings
         self._workers = workers
         self._clock = clock or Clock()
@@ -97,8 +102,14 @@ class Hosts:
         self._at_once = max(1, int(share))
         self._rest = max(0.0, 1 / share - 1)
         self._interval_s = workers / settings.host_per_second if settings.host_per_second else 0.0
+        self._phase_s = phase * self._interval_s
+        self._first_at = 0.0
+        """No host is asked before."""
         self._hosts: OrderedDict[str, _Host] = OrderedDict()
         self._turns: list[tuple[float, int, str]] = []
+        """A heap of hosts by when they are due."""
+        self._due: list[tuple[int, int, str]] = []
+        """A heap of those that are: where most rows wait first."""
         self._entries = 0
         self._unit = 0
         self._until = 0.0
@@ -109,8 +120,10 @@ class Hosts:
         with self._changed:
             for host in self._hosts.values():
                 host.rows = []
-            self._turns = []
+            self._turns, self._due = [], []
             self._unit += 1
+            if self._phase_s and self._unit == 1:
+                self._first_at = self._clock.now() + self._phase_s
             self._until = self._clock.now() + self._settings.host_patience_s
             rows = [Row(0.0, n, target, self._unit, target.url) for n, target in enumerate(targets)]
             for row in rows:
@@ -129,8 +142,8 @@ class Hosts:
         with self._changed:
             while unit == self._unit:
                 wait_s = self._wait_s()
-                if wait_s is not None and wait_s <= 0:
-                    return self._hand_out(self._turns[0][2])
+                if self._due:
+                    return self._hand_out(self._due[0][2])
                 self._clock.wait(self._changed, wait_s)
         raise WebError(Reason.CRASHED, "its unit is over")
 
@@ -142,6 +155,22 @@ class Hosts:
             if interval_s > host.interval_s:
                 host.interval_s = interval_s
                 host.free_at = max(host.free_at, self._clock.now() + interval_s)
+
+    def visit(self, name: str) -> None:
+        """Wait for a turn at a host without a row, in the thread that asks.
+
+        Raises WebError: host_given_up, queue_too_long.
+        """
+        with self._changed:
+            host = self._known(name)
+            due_at = max(host.free_at, self._clock.now())
+            if refusal := self._refusal(host, due_at):
+                raise refusal
+            host.free_at = due_at + host.interval_s
+        alone = Condition()  # nobody notifies it
+        with alone:
+            while (left_s := due_at - self._clock.now()) > 0:
+                self._clock.wait(alone, left_s)
 
     def answered(self, row: Row) -> None:
         """The host has given what was asked for."""
@@ -179,37 +208,52 @@ class Hosts:
             return again
 
     def _wait_s(self) -> float | None:
-        """Seconds until the first turn, 0 or less when it is now; None if no row waits for its time alone."""
-        while self._turns:
-            _, entry, name = self._turns[0]
-            due_at = self._due_at(self._hosts[name]) if self._hosts[name].entry == entry else None
-            if due_at is None:
-                heapq.heappop(self._turns)
-            elif due_at > self._turns[0][0]:
-                heapq.heapreplace(self._turns, (due_at, entry, name))
-            else:
-                return due_at - self._clock.now()
-        return None
+        """Seconds until the first turn, 0 when a host is due; None if no row waits for its time alone.
+
+        Hosts where nobody answers hold a thread until the deadline: were they asked in the order of their
+        turns, a thousand of them would use up the patience for the rows of one that does.
+        """
+        now = self._clock.now()
+        while self._due and not self._is_due(*self._due[0][1:], now):
+            heapq.heappop(self._due)
+        while self._turns and self._turns[0][0] <= now:
+            _, entry, name = heapq.heappop(self._turns)
+            if self._is_due(entry, name, now):
+                heapq.heappush(self._due, (-len(self._hosts[name].rows), entry, name))
+        if self._due:
+            return 0.0
+        return self._turns[0][0] - now if self._turns else None
+
+    def _is_due(self, entry: int, name: str, now: float) -> bool:
+        """Whether an entry's host may be asked now; one that is to wait longer is put back."""
+        host = self._hosts[name]
+        due_at = self._due_at(host) if host.entry == entry else None
+        if due_at is not None and due_at > now:
+            heapq.heappush(self._turns, (due_at, entry, name))
+        return due_at is not None and due_at <= now
+
+    @staticmethod
+    def _turn_of(host: _Host) -> float:
+        return max(host.free_at, host.rows[0].due_at)
 
     def _due_at(self, host: _Host) -> float | None:
         """When its next row may be handed out; None while it has none, or enough of them are under way."""
         if not host.rows or host.busy >= (self._at_once if host.met else 1):
             return None
-        due_at = max(host.free_at, host.rows[0].due_at)
+        due_at = self._turn_of(host)
         return 0.0 if self._refusal(host, due_at) else due_at
 
     def _refusal(self, host: _Host, due_at: float) -> WebError | None:
         if host.given_up_until > self._clock.now():
             return WebError(Reason.HOST_GIVEN_UP, "after failures in a row, or as it asked for")
         if due_at > self._until:
-            return WebError(
-                Reason.QUEUE_TOO_LONG, f"its turn would come in {due_at - self._clock.now():.0f} s"
-            )
+            patience_s = self._settings.host_patience_s
+            return WebError(Reason.QUEUE_TOO_LONG, f"no turn at its host within {patience_s:g} s")
         return None
 
     def _hand_out(self, name: str) -> Row:
         host, now = self._hosts[name], self._clock.now()
-        refusal = self._refusal(host, max(host.free_at, host.rows[0].due_at))
+        refusal = self._refusal(host, self._turn_of(host))
         row = heapq.heappop(host.rows)
         if row.tries and (refusal or now - row.begun_at > self._settings.row_total_s):
             refusal = row.error
@@ -253,7 +297,7 @@ class Hosts:
 
     def _known(self, name: str) -> _Host:
         if name not in self._hosts:
-            self._hosts[name] = _Host(interval_s=self._interval_s)
+            self._hosts[name] = _Host(free_at=self._first_at, interval_s=self._interval_s)
         self._hosts.move_to_end(name)
         return self._hosts[name]
 

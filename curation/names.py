@@ -67,7 +67,8 @@ class Names:
 
     def _asked(self, host: str, timeout_s: float) -> Future[list[str]]:
         if not self._free.acquire(timeout=timeout_s):
-            raise WebError(Reason.DEADLINE_EXCEEDED, f"resolving {host}: too many lookups under way")
+            detail = f"resolving {host}: too many lookups under way"
+            raise WebError(Reason.DEADLINE_EXCEEDED, detail, transient=True)
         with self._lock:
             if answer := self._shared(host):  # somebody asked while we waited
                 self._free.release()

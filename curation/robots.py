@@ -62,6 +62,8 @@ class _Rules:
     parser: Protego | None = None
     error: str | None = None
     """Why its robots.txt could not be had."""
+    asked_s: float = 0.0
+    """How long the site then asked us to stay away."""
     weight: int = _SITE_WEIGHT
 
 
@@ -125,7 +127,9 @@ class Robots:
             return
         age_s = self._settings.robots_age_s
         with self._guard:
-            entry.expires_at = self._clock.now() + (min(age_s, UNREACHABLE_AGE_S) if rules.error else age_s)
+            if rules.error:
+                age_s = max(min(age_s, UNREACHABLE_AGE_S), rules.asked_s)
+            entry.expires_at = self._clock.now() + age_s
             if self._entries.get(site) is entry:
                 self._weight += rules.weight - entry.weight
                 entry.weight = rules.weight
@@ -165,7 +169,8 @@ class Robots:
         if 400 <= response.status < 500:
             return _Rules()
         if not 200 <= response.status < 300:
-            return _Rules(error=f"HTTP {response.status}")
+            asked_s = retry_after_s(response.headers) if response.status == 503 else None
+            return _Rules(error=f"HTTP {response.status}", asked_s=asked_s or 0.0)
         return _parsed(response.read())
 
 

@@ -61,7 +61,7 @@ class WebSettings(Section):
     """Longest body taken."""
     deadline_s: float = operational(15.0, gt=0)
     """Seconds for one request in total: name, connection, body; each redirect of a row is another request."""
-    max_lookups: PositiveInt = operational(64)
+    max_lookups: PositiveInt = operational(256)
     """Names looked up at once in one worker, with the lookups that nobody waits for any more."""
     proxy: str | None = operational(None)
     """An HTTP proxy such as `http://proxy.example:3128`, asked for tunnels; the environment's are ignored."""
@@ -136,7 +136,8 @@ class WebOpener(urllib.request.OpenerDirector):
         max_body_bytes: longest body taken, where it is not the settings'.
         any_status: also return the answers of servers that refuse or fail (4xx, 5xx and odd ones) and empty
         bodies, instead of raising; the caller looks at `status`.
-        redirected: told where each redirect leads, before that is asked for; what it raises is raised.
+        redirected: told where each redirect leads, before that is asked for; what it raises is raised, and
+        the time that it takes does not count.
         """
         max_bytes = self._settings.max_body_bytes if max_body_bytes is None else max_body_bytes
         deadline = Deadline(self._settings.deadline_s)
@@ -148,7 +149,8 @@ class WebOpener(urllib.request.OpenerDirector):
             redirects_left -= 1
             target = parse_url(answer)
             if redirected:
-                redirected(target)
+                with deadline.paused():
+                    redirected(target)
         return answer
 
     def _ask(self, target: Target, deadline: Deadline, max_bytes: int, any_status: bool) -> WebResponse | str:

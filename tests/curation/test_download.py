@@ -7,6 +7,7 @@ import socket
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from threading import Event
 from typing import Any
 
 import pyarrow as pa
@@ -500,3 +501,87 @@ def test_a_directive_for_all_or_for_us_opts_out(tag: str) -> None:
 )
 def test_other_directives_and_those_for_other_robots_do_not(tag: str) -> None:
     assert not opted_out([tag], "webperson", OPT_OUT)
+
+
+def test_a_redirected_robots_txt_waits_for_its_turn_at_the_host_that_it_leads_to() -> None:
+    with serving(answer, "127.0.0.9") as shared:
+
+        def leads(connection: socket.socket, path: str) -> None:
+            to = f"Location: {shared.url(path)}"
+            found = path == "/robots.txt"
+            connection.sendall(reply(b"", to, status="302 Found") if found else reply(path.encode()))
+
+        stage, clock = patient(robots=True, host_per_second=0.5)
+        with serving(leads, "0.0.0.0") as server, stage.open() as process:
+            result = process(table([server.url("/a", host=f"127.0.0.{n}") for n in range(1, 6)]))
+            assert result["image"].to_pylist() == [b"/a"] * 5
+        assert len(shared.heads) == 5
+        assert clock.time - 100 == pytest.approx(8, abs=0.1)
+
+
+def test_a_robots_txt_that_leads_to_what_is_taken_down_is_not_followed() -> None:
+    with serving(answer, "127.0.0.9") as gone:
+
+        def leads(connection: socket.socket, path: str) -> None:
+            connection.sendall(reply(b"", f"Location: {gone.url(path)}", status="302 Found"))
+
+        takedown = Takedown(domains=frozenset({gone.address}))
+        with serving(leads) as server, Download(SETTINGS, takedown=takedown).open() as process:
+            result = process(table([server.url("/a")]))
+        assert result["reason"].to_pylist() == [Reason.ROBOTS_UNREACHABLE]
+        assert gone.heads == []
+
+
+def test_a_row_whose_name_was_not_looked_up_for_those_of_others_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    freed = Event()
+
+    def find(host: str, *_: Any, **__: Any) -> list[Any]:
+        if host == "dead.example":
+            freed.wait(0.8)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", 0))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", find)
+    web = SETTINGS.web.model_copy(update={"max_lookups": 1, "deadline_s": 0.3})
+    stage = Download(SETTINGS.model_copy(update={"web": web, "robots": False, "retries": 2}))
+    with serving(answer) as server, stage.open() as process:
+        urls = [server.url("/x", host="dead.example"), server.url("/a", host="good.example")]
+        result = process(table([*urls]))
+        freed.set()
+    assert result["reason"].to_pylist() == [Reason.DEADLINE_EXCEEDED, None]
+
+
+@pytest.mark.parametrize(
+    ("tag", "opts_out"),
+    [
+        ("max-image-preview:none", False),
+        ("max-snippet: 0, max-image-preview: none, max-video-preview:0", False),
+        ("*: max-image-preview: none", False),
+        ("max-image-preview: none, noai", True),
+        ("other: max-image-preview: none, none", False),
+        ("other: noai, webperson: max-image-preview:none, none", True),
+    ],
+)
+def test_a_value_of_a_directive_is_no_directive(tag: str, opts_out: bool) -> None:
+    assert opted_out([tag], "webperson", frozenset(SETTINGS.opt_out)) == opts_out
+
+
+def test_robots_txt_is_not_asked_for_again_before_the_time_that_its_site_asked_for() -> None:
+    busy = reply(b"", "Retry-After: 3600", status="503 Busy")
+    stage, clock = patient(robots=True)
+    with serving(lambda connection, path: connection.sendall(busy)) as server, stage.open() as process:
+        for wait_s, asked in ((0, 1), (3000, 1), (601, 2)):
+            clock.time += wait_s
+            result = process(table([server.url("/a")]))
+            assert result["reason"].to_pylist() == [Reason.ROBOTS_UNREACHABLE]
+            assert len(server.heads) == asked
+
+
+def test_an_address_has_one_limit_and_one_place_on_the_takedown_list_however_it_is_spelled() -> None:
+    stage, clock = patient(host_per_second=0.5)
+    hosts = ["127.0.0.1", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "2130706433"]
+    with serving(answer) as server, stage.open() as process:
+        process(table([server.url(f"/{n}", host=host) for n, host in enumerate(hosts)]))
+    assert clock.time - 100 == pytest.approx(6, abs=0.1)
+    assert Takedown(domains=frozenset({"127.0.0.1"})).url("http://[::ffff:127.0.0.1]/")

@@ -133,6 +133,21 @@ def test_workers_share_the_rate() -> None:
     assert asker.take_at() == ("http://a.example/1", 2.0)
 
 
+def test_workers_that_begin_together_do_not_ask_a_host_together() -> None:
+    first: list[float] = []
+    later: list[float] = []
+    for number in range(100):
+        clock = FakeClock()
+        hosts = Hosts(HostSettings(host_per_second=10.0), 100, clock, phase=number / 100)
+        for times, host in ((first, "a.example"), (later, "b.example")):
+            unit = hosts.begin([parse_url(f"http://{host}/")])
+            hosts.answered(hosts.take(unit))
+            times.append(round(clock.time - 100, 3))
+            clock.time = 120.0
+    assert first == [number / 10 for number in range(100)]
+    assert set(later) == {20.0}
+
+
 def test_workers_share_what_is_asked_for_at_once() -> None:
     asker = Asker(pages("a.example", 9), workers=3, host_per_second=None, host_concurrency=8)
     asker.hosts.answered(asker.take())
@@ -418,3 +433,22 @@ def test_a_thread_told_of_two_turns_takes_one_and_passes_the_other_on() -> None:
             clock.time += 10
             told.notify()
         assert {row.result(5).target.url for row in taken} == {"http://a.example/1", "http://b.example/1"}
+
+
+def test_hosts_where_nobody_answers_do_not_use_up_the_patience_for_one_that_does() -> None:
+    dead = [f"http://dead{n}.example/" for n in range(100)]
+    asker = Asker(
+        [*dead, *(f"http://fast.example/{n}" for n in range(20))], host_per_second=10.0, host_patience_s=60.0
+    )
+    refused, asked = [], 0
+    for _ in range(120):
+        row = asker.take()
+        if row.refusal:
+            refused.append(row.refusal.reason)
+        elif row.target.host == "fast.example":
+            asker.hosts.answered(row)
+            asked += 1
+        else:
+            asker.clock.time += 1.0
+            asker.hosts.failed(row, WebError(Reason.DEADLINE_EXCEEDED))
+    assert (asked, refused) == (20, [])
