@@ -169,7 +169,8 @@ class CaptionWriter:
         started, first, end, taken = time.monotonic(), 0, self.settings.attempts, [*others]
         if refused:
             first = refused.attempts
-            end += 0 if refused.reason else first  # what counted once has all its attempts again
+            if refused.reason is None or first >= end:
+                end += first  # what counted once has all its attempts again
             taken.append(refused.template_id)
         slot = _Slot(planned, [caption.text or "" for caption in siblings], colours, taken, first + 1)
         for attempt in range(first, end):

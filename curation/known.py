@@ -165,7 +165,9 @@ def _today(
     plan: PersonPlan, caption: Row, siblings: Sequence[str], colours: GarmentColours | None
 ) -> Row | None:
     """A caption with today's reason; None if it is to be written anew."""
-    given_up = not plan.attempts or (caption["reason"] is not None and caption["attempts"] >= plan.attempts)
+    # A text whose further attempts were lost may have counted before, at its last attempt.
+    failed = caption["reason"] is not None and caption["reason"] not in ASK_AGAIN
+    given_up = not plan.attempts or (failed and caption["attempts"] >= plan.attempts)
     if caption["text"] is None:
         return caption if given_up else None
     problem = plan.check.problem(caption["text"], siblings, colours)

@@ -598,3 +598,13 @@ def test_fingerprint_inputs_follow_the_lists_of_words(monkeypatch: pytest.Monkey
     before = settings(STAND_IN).inputs()
     monkeypatch.setattr("curation.validate._words_text", lambda: "reason,terms\ncaption_guesses,maybe\n")
     assert settings(STAND_IN).inputs() != before
+
+
+def test_a_text_that_counted_at_its_last_attempt_and_whose_rewriting_was_lost_is_written_anew() -> None:
+    with fake_endpoint(lambda n, _: completion(GOOD)) as endpoint:
+        of = endpoint_settings(endpoint, captions_per_person=1)
+        (first,) = run(of, drawn(0))
+        lost = [{**first["captions"][0], "reason": "caption_failed", "error": "HTTP 500"}]
+        (row,) = run(of, drawn(0, refused=lost))
+    (caption,) = row["captions"]
+    assert (caption["text"], caption["reason"], caption["attempts"]) == (GOOD, None, 2)

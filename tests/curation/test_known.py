@@ -83,6 +83,12 @@ def test_a_text_whose_further_attempts_were_lost_is_gone_on_with() -> None:
     assert looked_at([row(lost)], attempts=2).refused == {0: lost}
 
 
+def test_a_text_that_counted_at_its_last_attempt_and_whose_rewriting_was_lost_is_asked_for_again() -> None:
+    green = caption(0, GOOD.replace("red", "green"), "caption_failed", attempts=3)
+    found = looked_at([row(green, colours=ABOUT_RED_OVER_BLUE)], check("recaption"), attempts=3)
+    assert (reasons(found), found.refused) == ({}, {0: green})
+
+
 def test_where_asking_again_gives_the_same_what_fails_today_stands_with_its_reason() -> None:
     found = looked_at([row(caption(0, GOOD))], STRICT, attempts=0)
     assert (reasons(found), found.refused) == ({0: "caption_short"}, {})
