@@ -5,6 +5,7 @@ Pictures of persons carry the number of persons and the second one's score in th
 stand-in for the detector reads.
 """
 
+import functools
 import hashlib
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -238,6 +239,7 @@ def _answer(rows: pa.Table) -> pa.Table:
     return rows
 
 
+@functools.cache
 def _fetched(url: str) -> bytes | Reason:
     if not url.startswith("http://made/"):
         return Reason.URL_INVALID
