@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import hypot
 
 from pipeline.plan import Estimate, wilson
 
@@ -33,7 +34,8 @@ class Agreement:
     labelled: int
     """Persons of the sample of whom the label says so."""
     precision: Share | None
-    """Of those of whom the judge says so, how many are; None if there are none in the sample."""
+    """Of those of whom the judge says so, how many are; None if there are none in the sample, or no label can
+    say so."""
     recall: Share | None
     """Of those who are, of how many the judge says so; None if there are none in the sample."""
     kappa: float | None
@@ -49,9 +51,33 @@ def agree_on(outcome: str, holds: Callable[[str], bool], pairs: Sequence[Pair]) 
         len(judged),
         len(labelled),
         share(judged, lambda pair: holds(pair.labelled)),
-        share(labelled, lambda pair: holds(pair.judged)),
+        caught(pairs, holds),
         kappa(two),
     )
+
+
+def caught(pairs: Sequence[Pair], holds: Callable[[str], bool]) -> Share | None:
+    """The weighted share of those who are of whom the judge says so; None if there are none.
+
+    Those whom the judge misses stand for many persons each, those whom it catches for few: no effective size
+    tells how far both together may be off. So the intervals of the labels' share among the judged and among
+    the others are found apart and joined by square-and-add (Zou and Donner, 2008).
+    """
+    sides = [[pair for pair in pairs if holds(pair.judged) == said] for said in (True, False)]
+    inside, outside = (share(side, lambda pair: holds(pair.labelled)) for side in sides)
+    found = share([pair for pair in pairs if holds(pair.labelled)], lambda pair: holds(pair.judged))
+    if not found or not inside or not outside:
+        return found
+    weights = [sum(pair.weight for pair in side) for side in sides]
+
+    def recall(of: float, missed: float) -> float:
+        hits = weights[0] * of
+        return hits / (hits + weights[1] * missed) if hits else 0.0
+
+    below = found.value - recall(inside.low, outside.value), found.value - recall(inside.value, outside.high)
+    above = recall(inside.high, outside.value) - found.value, recall(inside.value, outside.low) - found.value
+    low, high = max(0.0, found.value - hypot(*below)), min(1.0, found.value + hypot(*above))
+    return Share(found.value, low, high, found.persons)
 
 
 def share(pairs: Sequence[Pair], hit: Callable[[Pair], bool]) -> Share | None:

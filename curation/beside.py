@@ -17,8 +17,8 @@ import pyarrow.compute as pc
 from curation.audit_table import AuditTable, audit_table, most_said, percent, rates_json, rates_rows
 from curation.caption_report import (
     CAPTIONER,
-    CHECKED_TEXT,
     Reported,
+    checked_text,
     share_of,
     statistics_section,
 )
@@ -88,7 +88,7 @@ def report_beside(beside: Beside, harvest: PhaseFolder, captions: int, persons: 
     rates = {name: table.rates for name, table in tables.items()}
     sections = [
         Section("Side by side", text, table=[("", *names), *settings]),
-        Section("Side by side: captions", CHECKED_TEXT, table=rates_rows(rates)),
+        Section("Side by side: captions", checked_text(one, other), table=rates_rows(rates)),
     ]
     if rows := _disagreement(tables):
         what = "persons whose two captions disagree, of those where both say something"

@@ -16,6 +16,7 @@ from curation.caption_statistics import (
     statistics_json,
     statistics_rows,
 )
+from curation.captioners import STAND_IN_MODEL_ID
 from curation.claim_words import load_claim_words
 from curation.verdict_table import verdict_table
 from pipeline.report import Section
@@ -54,6 +55,14 @@ def report_captions(annotate: PhaseFolder, captions: int) -> Reported:
     return Reported(sections, numbers)
 
 
+def checked_text(*tables: AuditTable) -> str:
+    """What rates are of, and whose say nothing."""
+    stand_in = any(model == STAND_IN_MODEL_ID for table in tables for model, _ in table.captioners)
+    return CHECKED_TEXT + (
+        f"; {STAND_IN_MODEL_ID} writes what the audit measures: its own say nothing" * stand_in
+    )
+
+
 def share_of(captions: int, most: int) -> float:
     """The share of persons to draw for at most about so many captions; 0 for all of them."""
     return min(1.0, most / captions) if most and captions else 1.0
@@ -76,7 +85,7 @@ def statistics_section(groups: Mapping[str, CaptionStatistics], share: float) ->
 
 def _audit_sections(table: AuditTable) -> list[Section]:
     rates = {name: table.captioners[captioner] for captioner, name in table.names.items()}
-    sections = [Section("Captioners", CHECKED_TEXT, table=rates_rows(rates))]
+    sections = [Section("Captioners", checked_text(table), table=rates_rows(rates))]
     if any(each.disagree_share for each in table.attributes.values()):
         text = (
             f"of {table.compared:,} persons with two captions that count; leaving something out is no error"

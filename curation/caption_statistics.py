@@ -166,8 +166,8 @@ _ROWS: Mapping[str, Callable[[CaptionStatistics], str]] = {
     "words, 95 % at most": lambda each: str(quantile(each.words_histogram, 0.95)),
     "CLIP tokens, 95 % at most": lambda each: str(quantile(each.clip_tokens_histogram, 0.95)),
     "cut by CLIP": lambda each: _percent(each.cut_share),
-    "equal to another": lambda each: _percent(each.equal_share),
-    "same words as another": lambda each: _percent(each.alike_share),
+    "repeats an earlier one": lambda each: _percent(each.equal_share),
+    "same words as an earlier": lambda each: _percent(each.alike_share),
 }
 
 

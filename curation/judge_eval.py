@@ -8,7 +8,7 @@ import csv
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from heapq import heappush, heappushpop
 
 import pyarrow.compute as pc
@@ -182,7 +182,7 @@ def evaluate(
         agreement=[
             agree_on(KEPT, KEPT.__eq__, pairs),
             agree_on(REJECTED, KEPT.__ne__, pairs),
-            *(agree_on(reason, reason.__eq__, pairs) for reason in reasons),
+            *(_unlabelled(agree_on(reason, reason.__eq__, pairs)) for reason in reasons),
         ],
     )
 
@@ -199,6 +199,13 @@ def _rows(name: str, text: str) -> Iterator[tuple[int, str, str]]:
             yield number, (row["key"] or "").strip(), (row["letter"] or "").strip().upper()
     except csv.Error as error:
         raise LabelError(f"{name}: row {rows.line_num + 1}: {error}") from None
+
+
+def _unlabelled(found: Agreement) -> Agreement:
+    """No label can say judged_unsure: its precision would be 0 whatever the judge does."""
+    if found.outcome != Reason.JUDGED_UNSURE.value:
+        return found
+    return replace(found, precision=None, kappa=None)
 
 
 def _outcome(reason: Reason | None) -> str:

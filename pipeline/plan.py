@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.funnel import Counts
+from pipeline.progress import duration
 
 Z95 = 1.959964
 """Standard normal quantile of a two-sided 95 % interval."""
@@ -63,9 +64,11 @@ def share(count: int, of: int, population: int) -> Estimate:
 
 
 def mean(values: Sequence[int], population: int) -> Estimate:
-    """Mean over a population of which `values` are a sample without replacement: normal interval, from 0 up.
+    """Mean over a population of which `values` are a sample without replacement, from 0 up.
 
-    Raises ValueError for no values, or more than the population has.
+    The normal interval, and at least that of the share of rows which have any: a sample in which all rows are
+    alike, such as all 0, does not say that there are no others. Raises ValueError for no values, or more than
+    the population has.
     """
     size = len(values)
     if not 0 < size <= population:
@@ -74,7 +77,9 @@ def mean(values: Sequence[int], population: int) -> Estimate:
     spread = sum((value - found) ** 2 for value in values) / max(1, size - 1)
     left = (population - size) / max(1, population - 1)
     reach = Z95 * math.sqrt(spread / size * left)
-    return Estimate(found, max(0.0, found - reach), found + reach)
+    some = sum(value > 0 for value in values)
+    least = share(some, size, population).times(sum(values) / some if some else 1.0)
+    return Estimate(found, max(0.0, min(found - reach, least.low)), max(found + reach, least.high))
 
 
 def plan_text(sampled: Sampled, captions: int) -> str:
@@ -93,22 +98,25 @@ def plan_text(sampled: Sampled, captions: int) -> str:
     persons = mean(sampled.kept_persons, total).times(total)
     between = f"{_rounded(persons.low)} to {_rounded(persons.high)}"
     lines.append(f"Persons kept: {_rounded(persons.value)} ({between}); the whole list has more duplicates")
-    lines.append(f"Captions to be written: at most {_rounded(persons.value * captions)}, {captions} a person")
+    lines.append(f"Captions to be written: at most {_rounded(persons.high * captions)}, {captions} a person")
     lines.append(_hours(sampled))
-    for name, taken in (("Traffic in", sampled.fetched_bytes), ("Storage of harvest", sampled.stored_bytes)):
+    for name, taken in (
+        ("Traffic of pictures", sampled.fetched_bytes),
+        ("Storage of harvest", sampled.stored_bytes),
+    ):
         lines.append(f"{name}: {_bytes(taken / rows)} a URL, {_bytes(taken / rows * total)} in all")
     return "\n".join(lines)
 
 
 def _hours(sampled: Sampled) -> str:
     if sampled.urls_per_s is None:
-        found = "the sample has too few units to measure one"
+        found = "the sample was harvested before, or has too few units to measure one"
         return f"Rate: {found}; take a larger --sample or a smaller harvest.unit_rows"
     slow, fast = sampled.urls_per_s
-    most, least = (sampled.list_rows / rate / 3600 for rate in sampled.urls_per_s)
+    most, least = (duration(sampled.list_rows / rate) for rate in sampled.urls_per_s)
     return (
         f"Rate: {slow:,.1f} to {fast:,.1f} URLs/s with these pools here, with and without start and loading: "
-        f"{least:,.1f} to {most:,.1f} hours for the list; a larger --sample tells it better"
+        f"{least} to {most} for the list; a larger --sample tells it better"
     )
 
 
@@ -122,7 +130,7 @@ def _rounded(number: float) -> str:
 
 def _bytes(count: float) -> str:
     for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
+        if count < 999.5:  # which three digits would round up to 1e+03
             return f"{count:.3g} {unit}"
         count /= 1000
     return f"{count:,.1f} TB"

@@ -66,7 +66,9 @@ class Duplicates:
 
     found: Share
     others: int
-    """Persons dropped as duplicates who stand in no planted copy."""
+    """Persons dropped as exact duplicates who stand in no planted copy."""
+    near: int = 0
+    """Persons dropped as near duplicates."""
 
 
 def detection(pairs: Iterable[Pair]) -> tuple[Share, Share]:
@@ -116,7 +118,9 @@ def duplicates(entries: Mapping[str, Entry], measured: Iterable[Measured]) -> Du
     Planted are, for each address with copies, the persons who pass the gates, once for each copy.
     """
     passed: dict[str, list[str | None]] = defaultdict(list)
+    near = 0
     for person in measured:
+        near += person.reason == Reason.NEAR_DUPLICATE
         if person.reason in (None, Reason.EXACT_DUPLICATE):
             passed[person.url].append(person.reason)
     groups: dict[str, list[list[str | None]]] = defaultdict(list)
@@ -128,7 +132,7 @@ def duplicates(entries: Mapping[str, Entry], measured: Iterable[Measured]) -> Du
         expected = (len(group) - 1) * max(map(len, group))
         planted, found = planted + expected, found + min(dropped, expected)
         others += max(0, dropped - expected)
-    return Duplicates(Share(found, planted), others)
+    return Duplicates(Share(found, planted), others, near)
 
 
 def urls_text(entries: Iterable[Entry], reasons: Sequence[str | None]) -> str:
@@ -166,7 +170,7 @@ def truth_text(
         *(f"  {gate:<13}  {_gate_text(result)}" for gate, result in gates(once, limits).items()),
         *_letters_lines(letters or {}),
         *_words_lines(said),
-        f"duplicates found: {copies.found} planted; {copies.others} others dropped",
+        f"duplicates found: {copies.found} planted; {copies.others} others, {copies.near} near ones dropped",
     ]
     return "\n".join(f"  {line}" for line in lines)
 

@@ -24,7 +24,7 @@ def test_a_sample_foretells_the_list(
     assert 0 < low < share < high < 100
     assert int(kept[4]) == pytest.approx(share / 100 * rows, abs=1)
     assert "Captions to be written" in planned.output
-    assert "Traffic in: " in planned.output
+    assert "Traffic of pictures: " in planned.output
     assert "ready: " in planned.output
     assert sum(photographs_web.requests().values()) < rows
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from curation.agreement import Pair, Share, agree_on, kappa, share
+from curation.agreement import Pair, Share, agree_on, caught, kappa, share
 
 
 def pairs(text: str, weight: float = 1.0) -> list[Pair]:
@@ -41,6 +41,28 @@ def test_equal_weights_change_nothing_and_unequal_ones_widen_the_interval() -> N
     assert [equal.low, equal.high] == pytest.approx([plain.low, plain.high])
     assert unequal.value == plain.value
     assert unequal.low < plain.low < plain.high < unequal.high
+
+
+def test_recall_knows_how_little_is_known_of_those_who_were_missed() -> None:
+    """Forty are caught and stand for one each; none of 100 others is missed, but they stand for 90 each."""
+    found = caught([*pairs("AA " * 40), *pairs("BB " * 100, 90.0)], "A".__eq__)
+    assert found is not None
+    assert (found.value, found.high, found.persons) == (1.0, 1.0, 40)
+    # Of 9,000 others Wilson's interval allows 3.7 % to be missed: 333 beside the 40.
+    assert found.low == pytest.approx(40 / (40 + 9000 * 0.037), abs=0.01)
+
+
+def test_recall_is_the_weighted_share_of_those_who_are() -> None:
+    found = caught([*pairs("AA AA AB"), *pairs("BA BB BB", 4.0)], "A".__eq__)
+    assert found is not None
+    assert found.value == pytest.approx(2 / 6)
+    assert 0 < found.low < found.value < found.high < 1
+
+
+def test_an_interval_of_recall_never_leaves_0_and_1() -> None:
+    found = caught([*pairs("AA " + "AB " * 5), *pairs("BA " + "BB " * 5, 5.0)], "A".__eq__)
+    assert found is not None
+    assert 0 == found.low < found.value < found.high <= 1
 
 
 def test_there_is_no_share_of_nobody() -> None:

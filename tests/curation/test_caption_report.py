@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from curation.caption_report import report_captions, share_of
+from curation.captioners import STAND_IN_MODEL_ID
 from curation.judge import LETTERS
 from pipeline.reasons import Reason
 from pipeline.records import PersonKey, Verdict
@@ -54,6 +55,13 @@ def test_numbers_are_those_of_the_tables(phase: PhaseFolder) -> None:
 def test_with_one_captioner_there_is_no_column_of_all(tmp_path: Path) -> None:
     *_, statistics = report_captions(annotate_phase(tmp_path, [[pair([caption()])]]), 0).sections
     assert statistics.table[0] == ("", "small", "WebPerson")
+
+
+def test_rates_of_the_stand_in_are_said_to_say_nothing(tmp_path: Path, phase: PhaseFolder) -> None:
+    stand_in = annotate_phase(tmp_path / "other", [[pair([caption(model=STAND_IN_MODEL_ID)])]])
+    of_stand_in, of_models = (report_captions(each, 0).sections[0].text for each in (stand_in, phase))
+    assert of_stand_in.endswith("attributes-stand-in/1 writes what the audit measures: its own say nothing")
+    assert "stand-in" not in of_models
 
 
 def test_without_attributes_there_is_no_table_of_them(tmp_path: Path) -> None:

@@ -109,6 +109,11 @@ def test_rows_stand_side_by_side_with_what_webperson_published() -> None:
     assert {len(row) for row in rows} == {5}
 
 
+def test_of_two_equal_captions_the_later_one_alone_counts_and_the_table_says_so() -> None:
+    shown = {row[0]: row[1] for row in statistics_rows(caption_statistics([table(CAPTIONS)], WORDS))}
+    assert (shown["repeats an earlier one"], shown["same words as an earlier"]) == ("25.0 %", "50.0 %")
+
+
 def test_lengths_stand_in_bins_of_which_empty_ones_are_left_out() -> None:
     rows = statistics_rows(caption_statistics([table([*CAPTIONS, ("coat " * 30, "t1", "b")])], WORDS))
     assert [row for row in rows if row[0].startswith("words, ") and " to " in row[0]] == [

@@ -109,6 +109,8 @@ def test_another_threshold_is_tried_on_the_same_scores() -> None:
     rejected = [each.agreement[1].recall for each in (loose, strict)]
     assert [share and share.value for share in rejected] == [0.0, 1.0]
     assert [each.outcome for each in strict.agreement][2:] == ["unclear", "judged_unsure"]
+    unsure = strict.agreement[-1]
+    assert (unsure.judged, unsure.precision, unsure.kappa) == (1, None, None)  # no label says so
 
 
 def test_what_the_labels_cannot_say_is_said() -> None:

@@ -162,6 +162,12 @@ def test_a_copy_that_was_kept_is_missed_and_a_lone_person_that_was_dropped_is_to
     assert duplicates(entries, people) == Duplicates(Share(0, 1), others=1)
 
 
+def test_near_duplicates_are_told_apart() -> None:
+    people = [measured(url="u1"), measured(url="u2", reason=Reason.NEAR_DUPLICATE)]
+    entries = {"u1": page("u1"), "u2": page("u2")}
+    assert duplicates(entries, people) == Duplicates(Share(0, 0), others=0, near=1)
+
+
 def test_addresses_that_brought_nobody_have_no_duplicates() -> None:
     entries = {"u1": page("u1"), "u2": page("u2", "u1")}
     assert duplicates(entries, []) == Duplicates(Share(0, 0), others=0)
@@ -187,7 +193,7 @@ def test_the_text_has_every_number_and_counts_no_copy_twice() -> None:
         Shown(page("u1"), [Pair(told, measured()), Pair(None, measured()), Pair(drawn(), None)]),
         Shown(page("u2", same_as="u1"), [Pair(drawn(), None)]),
     ]
-    text = truth_text(shown, LIMITS, SAID, Duplicates(Share(4, 5), 1))
+    text = truth_text(shown, LIMITS, SAID, Duplicates(Share(4, 5), 1, 2))
     for line in (
         "recall 50.0 % of 2 drawn persons",
         "precision 50.0 % of 2 measured persons",
@@ -197,7 +203,7 @@ def test_the_text_has_every_number_and_counts_no_copy_twice() -> None:
         "words in the captions of 6 made persons:",
         "upper colour  right 3, wrong 2, unsaid 1",
         "garments      right 0, wrong 0, unsaid 6",
-        "duplicates found: 80.0 % of 5 planted; 1 others dropped",
+        "duplicates found: 80.0 % of 5 planted; 1 others, 2 near ones dropped",
     ):
         assert line in text
 

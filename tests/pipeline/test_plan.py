@@ -5,7 +5,7 @@ import random
 import pytest
 
 from pipeline.funnel import Counts
-from pipeline.plan import Sampled, mean, plan_text, share
+from pipeline.plan import Sampled, _bytes, mean, plan_text, share
 
 SAMPLED = Sampled(
     list_rows=1_000_000,
@@ -52,6 +52,22 @@ def test_a_mean_covers_the_truth_in_about_95_of_100_samples() -> None:
     assert 0.92 <= covered / 400 <= 0.98
 
 
+@pytest.mark.parametrize(("true", "rows"), [(0.0067, 200), (0.0067, 1000), (0.01, 300)])
+def test_the_mean_of_what_is_rare_is_covered_too(true: float, rows: int) -> None:
+    """COYO yields 7 persons in 1,000 URLs: a quarter of the samples of 200 holds none."""
+    draws = random.Random(2)
+    covered = 0
+    for _ in range(400):
+        found = mean([draws.random() < true for _ in range(rows)], 10**9)
+        covered += found.low <= true <= found.high
+    assert covered / 400 >= 0.92
+
+
+def test_a_sample_of_equals_leaves_room_for_others() -> None:
+    assert mean([0] * 200, 10**9).high == pytest.approx(share(0, 200, 10**9).high)
+    assert mean([2] * 200, 10**9).low == pytest.approx(2 * share(200, 200, 10**9).low)
+
+
 @pytest.mark.parametrize(("count", "of", "population"), [(2, 1, 9), (0, 0, 9), (1, 10, 9), (-1, 5, 9)])
 def test_impossible_counts_are_refused(count: int, of: int, population: int) -> None:
     with pytest.raises(ValueError, match="sampled rows"):
@@ -68,11 +84,16 @@ def test_the_text_scales_the_sample_to_the_list() -> None:
     assert "From 1,000 of 1,000,000 URLs" in text
     assert "kept                60.0 %  (56.9 to 63.0 %)  about 600,000 URLs" in text
     assert "Persons kept: 200,000" in text
-    assert "Captions to be written: at most 400,000, 2 a person" in text
+    assert "Persons kept: 200,000 (170,000 to 230,000)" in text
+    assert "Captions to be written: at most 460,000, 2 a person" in text
     assert "Rate: 40.0 to 50.0 URLs/s with these pools here" in text
-    assert "5.6 to 6.9 hours for the list" in text
-    assert "Traffic in: 120 kB a URL, 120 GB in all" in text
+    assert "5 h 33 min to 6 h 57 min for the list" in text
+    assert "Traffic of pictures: 120 kB a URL, 120 GB in all" in text
     assert "Storage of harvest: 8 kB a URL, 8 GB in all" in text
+
+
+def test_three_digits_never_round_up_to_a_power() -> None:
+    assert [_bytes(999.4), _bytes(999.7), _bytes(999.7e6)] == ["999 B", "1 kB", "1 GB"]
 
 
 def test_kept_comes_first_and_reasons_by_their_number() -> None:
@@ -82,5 +103,6 @@ def test_kept_comes_first_and_reasons_by_their_number() -> None:
 
 def test_a_sample_too_short_for_a_rate_says_so() -> None:
     short = Sampled(10, Counts(1, 1), [0], None, 5, 5)
-    said = "too few units to measure one; take a larger --sample or a smaller harvest.unit_rows"
-    assert said in plan_text(short, captions=2)
+    text = plan_text(short, captions=2)
+    assert "was harvested before, or has too few units to measure one; take a larger --sample" in text
+    assert "or a smaller harvest.unit_rows" in text
