@@ -18,10 +18,11 @@ from curation.exemplars import load_exemplars
 from curation.judge import JudgeSettings, judge_inputs, open_judge
 from curation.known import PersonPlan
 from curation.mllm import Mllm, ModelSettings
+from curation.packaged import packaged_hash
 from curation.prompts import load_prompt
 from curation.recaption import Rounds, load_rounds
 from curation.tables import Plan
-from curation.validate import words_hash
+from curation.validate import WORDS
 from pipeline.recipe import Section, fingerprint
 from pipeline.records import PersonKey
 from pipeline.stage import Process
@@ -88,7 +89,8 @@ class AnnotateSettings(Section):
             verdict_id = fingerprint(*judging, crop_sha256) if judging else ""
             again = rounds.of(key, self.caption.captions_per_person)
             planned = captions.person(key, crop_sha256, again)
-            return PersonPlan(verdict_id, planned, check, self.judge.keep_min, attempts, crop_sha256)
+            keep_min, templates = self.judge.keep_min, captions.template_ids
+            return PersonPlan(verdict_id, planned, check, keep_min, attempts, crop_sha256, templates)
 
         return person
 
@@ -116,7 +118,7 @@ class AnnotateSettings(Section):
             wanted.verdict_id,
             self.caption.library().library_hash,
             fingerprint(sorted(rounds.names)),
-            words_hash(),
+            packaged_hash(WORDS),
             auditor.words.id,
             auditor.terms.id,
             *(caption.caption_id for caption in wanted.captions),

@@ -58,6 +58,7 @@ class CaptionPlan:
         self._templates = {template.id: template for template in templates}
         self._draw_writer = Draw(self._writers, {writer.model_id: writer.weight for writer in writers})
         self._draw_template = Draw(self._templates)
+        self.template_ids = frozenset(self._templates)
 
     def person(self, key: PersonKey, crop_sha256: str, rounds: Sequence[str] = ()) -> list[PlannedCaption]:
         """The planned captions of a person, one for each slot: templates differ, models too while they last.

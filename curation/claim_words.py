@@ -1,10 +1,9 @@
 """The words of captions for colours and for what people wear: two tables, and what they mean."""
 
-import csv
-import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
+
+from curation.packaged import packaged_hash, packaged_rows
 
 COLOUR_WORDS, GARMENT_WORDS = "colour-words.csv", "garment-words.csv"
 ANYTHING = "*"
@@ -51,19 +50,15 @@ class ClaimWords:
 
 def load_claim_words() -> ClaimWords:
     """The packaged tables."""
-    texts = [
-        (resources.files("prompts") / name).read_text(encoding="utf-8")
-        for name in (COLOUR_WORDS, GARMENT_WORDS)
-    ]
-    colours = {tuple(row["word"].split()): _colour_word(row) for row in _rows(texts[0])}
+    colours = {tuple(row["word"].split()): _colour_word(row) for row in packaged_rows(COLOUR_WORDS)}
     things: dict[tuple[str, ...], list[Thing]] = {}
-    for row in _rows(texts[1]):
+    for row in packaged_rows(GARMENT_WORDS):
         thing = Thing(row["region"], row["name"], frozenset(_listed(row["alike"])))
         for term in _listed(row["terms"]):
             for form in _forms(term):
                 things.setdefault(form, []).append(thing)
     longest = max(map(len, (*colours, *things)))
-    return ClaimWords(hashlib.sha256("".join(texts).encode()).hexdigest()[:12], colours, things, longest)
+    return ClaimWords(packaged_hash(COLOUR_WORDS, GARMENT_WORDS), colours, things, longest)
 
 
 def _colour_word(row: Mapping[str, str]) -> ColourWord:
@@ -76,10 +71,6 @@ def _forms(term: str) -> list[tuple[str, ...]]:
     words = tuple(term.split())
     plural = "es" if term.endswith(("s", "x", "ch", "sh")) else "s"
     return [words, (*words[:-1], words[-1] + plural)]
-
-
-def _rows(text: str) -> Iterator[dict[str, str]]:
-    return csv.DictReader(line for line in text.splitlines() if not line.startswith("#"))
 
 
 def _listed(cell: str) -> list[str]:

@@ -1,15 +1,14 @@
 """Colours of clothing, measured: regions from keypoints, pixels named by basic colour terms in CIELAB."""
 
-import csv
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 
 import numpy as np
 from numpy.typing import NDArray
 from skimage.color import rgb2lab
 from skimage.draw import polygon
+
+from curation.packaged import packaged_hash, packaged_rows
 
 Floats = NDArray[np.floating]
 Polygon = Floats
@@ -17,6 +16,7 @@ Polygon = Floats
 
 SHOULDERS, HIPS, KNEES, ANKLES = (5, 6), (11, 12), (13, 14), (15, 16)
 FACE = (0, 1, 2)
+TERMS = "colour-terms.csv"
 LIGHTNESS_WEIGHT = 0.5
 """Light and shade change lightness first, so that it counts half beside hue and chroma."""
 LIT_LIGHTNESS, LIT_SHARE = 8.0, 0.1
@@ -57,12 +57,11 @@ class ColourTerms:
 
 
 def load_colour_terms() -> ColourTerms:
-    """The packaged basic colour terms, `prompts/colour-terms.csv`."""
-    text = (resources.files("prompts") / "colour-terms.csv").read_text(encoding="utf-8")
-    rows = list(csv.DictReader(line for line in text.splitlines() if not line.startswith("#")))
+    """The packaged basic colour terms."""
+    rows = list(packaged_rows(TERMS))
     srgb = np.array([list(bytes.fromhex(row["srgb"].removeprefix("#"))) for row in rows], dtype=np.uint8)
     names = tuple(row["term"] for row in rows)
-    return ColourTerms(hashlib.sha256(text.encode()).hexdigest()[:12], names, rgb2lab(srgb[None])[0])
+    return ColourTerms(packaged_hash(TERMS), names, rgb2lab(srgb[None])[0])
 
 
 def upper_colour(

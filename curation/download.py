@@ -165,17 +165,15 @@ class _Opener(WebOpener):
 
     def _tried(self, row: Row) -> WebResponse | WebError | None:
         """One try for a row: what it ends with, or None if it waits for another one."""
-        welcome = False
         try:
             self._hosts.crawl_delay(row, self._robots.check(row.target))
-            welcome = True
             response = self._unless_opted_out(self.get(row.target, redirected=partial(self._leave, row)))
         except _RedirectedError as redirect:
             self._hosts.redirected(row, redirect.target)
             return None
         except Exception as raised:
             error = raised if isinstance(raised, WebError) else WebError(Reason.CRASHED, raised)
-            if not welcome and error.reason in ROBOTS_REASONS:
+            if error.reason in ROBOTS_REASONS:
                 self._hosts.skipped(row)
                 return error
             return None if self._hosts.failed(row, error) else error

@@ -34,6 +34,8 @@ class PersonPlan:
     attempts: int = 1
     """How often a caption may be asked for until it counts; 0 where asking again gives the same."""
     crop_sha256: str = ""
+    templates: frozenset[str] = frozenset()
+    """Ids of the library's, of which any attempt may take one; empty where none is drawn."""
 
     @property
     def colours_id(self) -> str:
@@ -134,7 +136,8 @@ def known(plan: PersonPlan, rows: Iterable[Row]) -> Known:
             colours = row["colours"]
         for caption in row["captions"]:
             lost = caption["text"] is None and caption["reason"] in ASK_AGAIN
-            if caption["caption_id"] == wanted.get(caption["slot"]) and not lost:
+            gone = plan.templates and caption["template_id"] not in plan.templates
+            if caption["caption_id"] == wanted.get(caption["slot"]) and not lost and not gone:
                 found.setdefault(caption["slot"], []).append(caption)
     standing, refused = _sorted_out(plan, found, stored_colours(colours) if colours else None)
     return Known(plan, verdict, standing, colours, refused)

@@ -1,7 +1,8 @@
 """One HTTP request to an endpoint, within limits of time and bytes, and whose fault it is when it fails.
 
     429, 503 with Retry-After                       it has too much to do: asked again, after a rest
-    connection, time-out, 5xx, 401-404, 408         its own fault: asked again, elsewhere if possible
+    connection, time-out, 401-404, 408, and         its own fault: asked again, elsewhere if possible
+    all below 400 but 200, or from 500 on
     other 4xx, or 200 with no usable answer         the question's fault: final
 
 A lasting 500 may be either's, and counts against the question.
@@ -18,7 +19,7 @@ LARGE_BODY_BYTES = 2**20
 """aiohttp sends larger ones in pieces only from a file."""
 JSON = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
 NOT_SERVED = (401, 402, 403, 404, 408)
-"""Says nothing of the question: a proxy whose model is still starting answers 404."""
+"""Says nothing of the question: a proxy whose model is still starting answers 404. Nor does a redirect."""
 LEAST_TIME_S = 0.001
 """To aiohttp none at all means no limit."""
 FAILURE_BYTES = 2**16
@@ -90,7 +91,7 @@ class Transport:
         failure = f"HTTP {status}: {self._said(content)}"
         if status == 429 or (status == 503 and rest_s):
             return EndpointError(failure, rest_s=rest_s)
-        if status >= 500 or status in NOT_SERVED:
+        if not 400 <= status < 500 or status in NOT_SERVED:
             return EndpointError(failure, suspect=status == 500)
         return RefusedError(failure)
 

@@ -4,18 +4,16 @@ Nothing here asks a model. What cannot be told for certain passes: a false alarm
 a good caption (docs/method.md, captions).
 """
 
-import csv
-import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from itertools import pairwise
 from typing import Self
 
 from pydantic import Field, PositiveInt, model_validator
 
 from curation.clip_tokens import CONTEXT_TOKENS, ClipTokens
+from curation.packaged import packaged_rows
 from pipeline.reasons import Reason
 from pipeline.recipe import Section
 
@@ -112,6 +110,8 @@ class Validator:
             yield Finding(Reason.CAPTION_MARKUP, found[0].strip()[:20])
         if emoji := next((c for c in text if ord(c) >= 0x2190 and not c.isalnum()), None):
             yield Finding(Reason.CAPTION_MARKUP, emoji)
+        if hidden := next((c for c in text if not (c.isprintable() or c.isspace())), None):
+            yield Finding(Reason.CAPTION_MARKUP, f"U+{ord(hidden):04X}")
 
     def _listed(self, text: str) -> Iterator[Finding]:
         plain = text.replace("’", "'")
@@ -155,25 +155,15 @@ class Validator:
                 yield Finding(Reason.CAPTION_REPEATS_SIBLING, f"{overlap:.0%} of the word pairs in common")
 
 
-def words_hash() -> str:
-    """Hash of the packaged lists of words, 12 hex digits: for the phase's fingerprint."""
-    return hashlib.sha256(_words_text().encode()).hexdigest()[:12]
-
-
-def _words_text() -> str:
-    return (resources.files("prompts") / WORDS).read_text(encoding="utf-8")
-
-
 def _overlap(one: Sequence[str], other: Sequence[str]) -> float:
     pairs, others = (set(pairwise(words)) for words in (one, other))
     return len(pairs & others) / len(pairs | others) if pairs | others else 1.0
 
 
 def _load_words() -> Mapping[Reason, re.Pattern[str]]:
-    rows = csv.DictReader(line for line in _words_text().splitlines() if not line.startswith("#"))
     return {
         Reason(row["reason"]): re.compile(
             rf"(?<![\w-])(?:{'|'.join(map(re.escape, row['terms'].split('|')))})(?![\w-])", re.IGNORECASE
         )
-        for row in rows
+        for row in packaged_rows(WORDS)
     }

@@ -62,6 +62,7 @@ PLACEHOLDERS: Mapping[str, Placeholder] = {
 }
 """The documented vocabulary; in a template each stands in square brackets."""
 
+_UNKNOWN = "unknown placeholder"
 _SLOT = re.compile(r"\[([^\[\]]*)\]")
 _LIST_MARK = re.compile(r"^(?:[-*•]|\d+[.)])\s+")
 _QUOTES = (('"', '"'), ("'", "'"), ("“", "”"))
@@ -131,9 +132,7 @@ def lint(template: Template) -> list[str]:
     rest = _SLOT.sub("", template.text)
     if not rest.strip(" .,;:!?"):
         return ["empty: no words beside the placeholders"]
-    problems = [
-        f"unknown placeholder [{name}]" for name in template.placeholders if name and name not in PLACEHOLDERS
-    ]
+    problems = [f"{_UNKNOWN} [{name}]" for name in template.placeholders if name and name not in PLACEHOLDERS]
     if "" in template.placeholders:
         problems.append("empty placeholder []")
     if "[" in rest or "]" in rest:
@@ -156,7 +155,9 @@ def load_library(name: str) -> TemplateLibrary:
         if template.id in lines:
             problems.append(f"repeats line {lines[template.id]}")
         if problems:
-            raise TemplateError(f"{name}:{line}: {problems[0]}")
+            unknown = problems[0].startswith(_UNKNOWN)
+            hint = f"; known are {', '.join(sorted(PLACEHOLDERS))}" if unknown else ""
+            raise TemplateError(f"{name}:{line}: {problems[0]}{hint}")
         lines[template.id] = line
         templates.append(template)
     if not templates:

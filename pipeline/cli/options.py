@@ -102,13 +102,18 @@ def read_place(text: str) -> Place:
         raise UsageError(str(error)) from None
 
 
+def is_object_store(path: Path) -> bool:
+    """Whether an object store's folder was named where only a local one will do."""
+    return path.parts[:1] in (("s3:",), ("gs:",))
+
+
 def output_folder(out: Path) -> Path:
     """The absolute output folder.
 
     Raises UsageError for an object store's, which a path would take for a folder of that name here, and for a
     relative one inside a Ray job, whose working directory is thrown away.
     """
-    if out.parts[:1] in (("s3:",), ("gs:",)):
+    if is_object_store(out):
         raise UsageError(f"--out {out}: not a local folder; only curate and plan write to s3://bucket/folder")
     if not out.is_absolute() and "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ:
         raise UsageError(f"--out {out}: inside a Ray job a relative folder is lost; give an absolute one")

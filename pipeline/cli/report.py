@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline.cli.caption_sections import caption_sections, others_to_compare
-from pipeline.cli.options import UsageError, read_place, require_curation
+from pipeline.cli.options import UsageError, is_object_store, read_place, require_curation
 from pipeline.cli.run_file import RUN, RUNNING, packed_before, read_run, run_so_far
 from pipeline.funnel import check_accounting, funnel_text
 from pipeline.report import render_report, tables_text
@@ -124,7 +124,12 @@ def write_report(
 
 
 def current_shards(folder: Path) -> Path:
-    """The folder of shards that an output folder of `curate` points to; any other folder is itself."""
+    """The folder of shards that an output folder of `curate` points to; any other folder is itself.
+
+    Raises UsageError for an object store's, or if nothing was packed.
+    """
+    if is_object_store(folder):
+        raise UsageError(f"--shards {folder}: not a local folder; copy its pack-… folder here and name that")
     if not (folder / RUN).is_file():
         return folder
     phases = read_run(folder).phases

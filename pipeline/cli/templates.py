@@ -78,7 +78,9 @@ def build(
     clean = sum(not row.problems for row in found.rows)
     dropped = {"captions": found.captions, "rows": len(found.rows), "clean": clean, "dropped": found.dropped}
     publish_json(out.with_suffix(".summary.json"), dropped)
-    _say(console, f"{out}: {len(found.rows)} templates to review, {clean} without problems", found.dropped)
+    _say(console, f"{out}: {len(found.rows)} templates to review, {clean} without problems")
+    if found.dropped:
+        _say(console, "not taken", found.dropped)
 
 
 def accept(

@@ -15,7 +15,9 @@ from PIL import Image
 from curation.annotate import Annotate, AnnotateSettings
 from curation.captioners import PROMPT_SLOT
 from curation.mllm import UnreachableError
+from curation.packaged import packaged_text
 from curation.prompts import load_prompt
+from curation.validate import WORDS
 from pipeline.records import PairRow, PersonKey, arrow_schema
 from pipeline.templates import TemplateError, load_library
 from tests.curation.fake_endpoint import FakeEndpoint, chosen, completion, fake_endpoint
@@ -596,7 +598,11 @@ def test_fingerprint_inputs_follow_library_and_prompt(tmp_path: Path) -> None:
 
 def test_fingerprint_inputs_follow_the_lists_of_words(monkeypatch: pytest.MonkeyPatch) -> None:
     before = settings(STAND_IN).inputs()
-    monkeypatch.setattr("curation.validate._words_text", lambda: "reason,terms\ncaption_guesses,maybe\n")
+
+    def text(name: str) -> str:
+        return "reason,terms\ncaption_guesses,maybe\n" if name == WORDS else packaged_text(name)
+
+    monkeypatch.setattr("curation.packaged.packaged_text", text)
     assert settings(STAND_IN).inputs() != before
 
 

@@ -7,6 +7,7 @@ import socket
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from threading import Event
 from typing import Any
 
@@ -18,7 +19,7 @@ from curation.takedown import Takedown
 from curation.web import WebError, WebOpener, WebSettings
 from pipeline.reasons import Reason
 from tests.curation.test_hosts import FakeClock
-from tests.curation.test_web import LoopbackServer, reply, serving
+from tests.curation.test_web import LoopbackServer, reply, sends, serving
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -121,6 +122,12 @@ def test_every_failure_has_its_reason(
     assert all(error is not None and "|" not in error for error in result["error"].to_pylist())
     for name in ("image", "image_sha256", "image_bytes"):
         assert result[name].null_count == len(expected)
+
+
+def test_a_row_that_failed_tells_the_seconds_that_it_took(
+    process: Callable[[pa.Table], pa.Table], server: LoopbackServer
+) -> None:
+    assert process(table([server.url("/404")]))["seconds"].to_pylist()[0] > 0
 
 
 def test_a_url_that_stands_twice_is_asked_for_once(
@@ -281,6 +288,16 @@ def test_robots_txt_is_asked_for_once_in_all_units_and_is_no_row() -> None:
         assert sum("GET /robots.txt " in head for head in server.heads) == 1
 
 
+def test_a_crawl_delay_lies_between_the_rows_of_its_site() -> None:
+    def slow(connection: socket.socket, path: str) -> None:
+        connection.sendall(reply(b"User-agent: *\nCrawl-delay: 7\n" if path == "/robots.txt" else b"picture"))
+
+    stage, clock = patient(robots=True)
+    with serving(slow) as server, stage.open() as process:
+        process(table([server.url(f"/{n}") for n in range(3)]))
+    assert clock.time - 100 == pytest.approx(14, abs=0.1)
+
+
 def test_robots_txt_and_rows_of_a_site_share_one_lookup(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
@@ -303,6 +320,15 @@ def test_any_other_request_of_the_process_keeps_to_robots_txt_too() -> None:
                 urllib.request.urlopen(server.url(path))
             assert caught.value.reason is Reason.ROBOTS_FORBIDDEN
         assert asked_of(server) == ["/public", "/moved"]
+
+
+def test_no_other_request_of_the_process_goes_to_what_is_taken_down() -> None:
+    with serving(guarded) as server:
+        takedown = Takedown(domains=frozenset({server.address}))
+        with Download(SETTINGS, takedown=takedown).open(), pytest.raises(WebError) as caught:
+            urllib.request.urlopen(server.url("/public"))
+        assert caught.value.reason is Reason.TAKEN_DOWN
+        assert server.heads == []
 
 
 def test_robots_txt_that_cannot_be_had_fails_the_rows_of_its_site() -> None:
@@ -392,6 +418,13 @@ def test_the_rate_of_a_host_is_kept_to() -> None:
     assert clock.time - 100 == pytest.approx(8, abs=0.1)
 
 
+def test_workers_share_the_rate_of_a_host() -> None:
+    stage, clock = patient(host_per_second=1.0)
+    with serving(answer) as server, replace(stage, workers=4).open() as process:
+        process(table([server.url(f"/{n}") for n in range(3)]))
+    assert 7.9 <= clock.time - 100 <= 12.1  # the first of them at a moment of the worker's own
+
+
 def moved(connection: socket.socket, path: str) -> None:
     """/moved/a leads to /a, /loop to itself; any other path is its own body."""
     to = path.removeprefix("/moved")
@@ -423,6 +456,14 @@ def test_a_refused_redirect_has_used_its_turn_and_a_refused_row_has_not() -> Non
     with serving(guarded) as server, stage.open() as process:
         process(table([server.url(path) for path in ("/private", "/moved", "/public")]))
     assert clock.time - 100 == pytest.approx(2, abs=0.1)
+
+
+def test_a_site_whose_robots_txt_gets_no_connection_is_given_up_like_one_whose_rows_get_none() -> None:
+    stage, _ = patient(robots=True, host_failures=3, retries=0)
+    with serving(answer) as server, stage.open() as process:
+        result = process(table([f"http://127.0.0.2:{server.port}/{n}" for n in range(6)]))
+    reasons = sorted(result["reason"].to_pylist())
+    assert reasons == [Reason.CONNECT_FAILED] * 3 + [Reason.HOST_GIVEN_UP] * 3
 
 
 def test_rows_of_a_host_where_nobody_answers_are_given_up_and_others_go_on() -> None:
@@ -460,6 +501,14 @@ def test_limits_and_tries_change_no_result_and_what_is_honoured_does() -> None:
 
 def installed_opener() -> Any:
     return urllib.request._opener  # type: ignore[attr-defined]
+
+
+def test_with_another_opener_under_urllib_nothing_is_asked_for() -> None:
+    with serving(answer) as server, Download(SETTINGS).open() as process:
+        urllib.request.install_opener(WebOpener(SETTINGS.web))
+        with pytest.raises(RuntimeError, match="another opener"):
+            process(table([server.url("/a")]))
+        assert server.heads == []
 
 
 def test_the_opener_before_is_put_back_even_after_an_error() -> None:
@@ -501,6 +550,30 @@ def test_a_directive_for_all_or_for_us_opts_out(tag: str) -> None:
 )
 def test_other_directives_and_those_for_other_robots_do_not(tag: str) -> None:
     assert not opted_out([tag], "webperson", OPT_OUT)
+
+
+@pytest.mark.parametrize("tags", [["nofollow", "noai"], ["otherbot: nofollow", "noai"], ["noai; nofollow"]])
+def test_a_directive_opts_out_wherever_it_stands(tags: list[str]) -> None:
+    assert opted_out(tags, "webperson", OPT_OUT)
+
+
+def test_every_header_is_looked_at_for_directives() -> None:
+    tags = ("X-Robots-Tag: nofollow", "X-Robots-Tag: noai")
+    stage, _ = patient()
+    with serving(sends(reply(b"private", *tags))) as server, stage.open() as process:
+        assert process(table([server.url("/")]))["reason"].to_pylist() == [Reason.OPTED_OUT]
+
+
+def test_a_robots_txt_that_is_redirected_on_its_own_host_takes_no_turn_of_its_rows() -> None:
+    def leads(connection: socket.socket, path: str) -> None:
+        found = path == "/robots.txt"
+        to = reply(b"", "Location: /rules.txt", status="302 Found")
+        connection.sendall(to if found else reply(b"Disallow:"))
+
+    stage, clock = patient(robots=True, host_per_second=0.5)
+    with serving(leads) as server, stage.open() as process:
+        process(table([server.url("/a"), server.url("/b")]))
+    assert clock.time - 100 == pytest.approx(2, abs=0.1)
 
 
 def test_a_redirected_robots_txt_waits_for_its_turn_at_the_host_that_it_leads_to() -> None:

@@ -91,6 +91,8 @@ def test_a_host_that_has_not_answered_yet_is_asked_for_one_row_at_a_time() -> No
     asker = Asker([*pages("a.example", 2), *pages("b.example", 1)], host_per_second=None)
     first, other = asker.take(), asker.take()
     assert [first.target.host, other.target.host] == ["a.example", "b.example"]
+    with pytest.raises(NothingDueError):
+        asker.take()
     asker.hosts.answered(first)
     assert asker.take().target.url == "http://a.example/1"
 
@@ -103,6 +105,8 @@ def test_a_host_is_asked_for_as_many_rows_at_once_as_its_limit() -> None:
         asker.take()
     asker.hosts.answered(rows[0])
     assert asker.take().target.url == "http://a.example/4"
+    with pytest.raises(NothingDueError):
+        asker.take()
 
 
 def test_requests_to_a_host_are_so_far_apart_and_other_hosts_go_between_them() -> None:
@@ -166,6 +170,14 @@ def test_a_share_of_less_than_one_at_once_is_one_and_a_rest() -> None:
     assert asker.take_at() == ("http://a.example/1", 2.0 + 3 * 2.0)
 
 
+def test_a_rest_does_not_shorten_the_time_between_two_requests() -> None:
+    asker = Asker(pages("a.example", 2), workers=20, host_per_second=1.0, host_concurrency=5)
+    row = asker.take()
+    asker.clock.time += 2.0
+    asker.hosts.answered(row)
+    assert asker.take_at() == ("http://a.example/1", 20.0)
+
+
 def test_a_rest_has_an_end() -> None:
     asker = Asker(pages("a.example", 2), workers=1000, host_per_second=None, host_concurrency=1)
     row = asker.take()
@@ -192,6 +204,29 @@ def test_a_crawl_delay_has_a_cap_and_does_not_quicken() -> None:
     asker.hosts.crawl_delay(row, 86_400.0)
     asker.hosts.answered(row)
     assert asker.take_at()[1] == 40.0
+
+
+def test_a_crawl_delay_told_while_the_next_row_waits_holds_for_it() -> None:
+    asker = Asker(pages("a.example", 3), host_concurrency=2, host_per_second=None)
+    asker.hosts.answered(asker.take())
+    asker.hosts.crawl_delay(asker.take(), 5.0)
+    assert asker.take_at() == ("http://a.example/2", 5.0)
+
+
+def test_visits_without_a_row_take_turns_of_the_host_like_rows() -> None:
+    asker = Asker(pages("a.example", 1), host_per_second=0.5)
+    for seconds in (0.0, 2.0):
+        asker.hosts.visit("a.example")
+        assert asker.clock.time - 100 == seconds
+    assert asker.take_at() == ("http://a.example/0", 4.0)
+
+
+def test_a_host_that_is_given_up_gets_no_visit() -> None:
+    asker = Asker(pages("a.example", 1), host_failures=1, retries=0)
+    asker.fail(BROKEN)
+    with pytest.raises(WebError) as caught:
+        asker.hosts.visit("a.example")
+    assert caught.value.reason is Reason.HOST_GIVEN_UP
 
 
 def test_a_row_that_was_skipped_leaves_its_turn_to_the_next() -> None:
@@ -221,6 +256,31 @@ def test_only_what_can_heal_is_tried_again() -> None:
 def test_a_row_is_tried_so_often_and_no_more() -> None:
     asker = Asker(["http://a.example/"], retries=3)
     assert [asker.fail(BROKEN)[1] for _ in range(4)] == [True, True, True, False]
+
+
+def test_a_redirected_row_has_all_its_tries_at_the_other_address() -> None:
+    asker = Asker(["http://a.example/"], retries=1)
+    assert asker.fail(BROKEN)[1]
+    asker.hosts.redirected(asker.take(), parse_url("http://b.example/"))
+    assert [asker.fail(BROKEN)[1] for _ in range(2)] == [True, False]
+
+
+def test_other_rows_of_the_host_go_on_when_one_was_redirected_away() -> None:
+    asker = Asker(pages("a.example", 2), host_per_second=None)
+    asker.hosts.redirected(asker.take(), parse_url("http://b.example/"))
+    assert sorted(asker.take().target.url for _ in range(2)) == ["http://a.example/1", "http://b.example/"]
+
+
+def test_a_rows_seconds_are_those_of_all_its_tries() -> None:
+    asker = Asker(["http://a.example/"])
+    for error in (BROKEN, None):
+        row = asker.take()
+        asker.clock.time += 3.0
+        if error:
+            asker.hosts.failed(row, error)
+        else:
+            asker.hosts.answered(row)
+    assert row.seconds == 6.0
 
 
 def test_other_rows_of_the_host_go_on_while_one_waits_for_its_next_try() -> None:
@@ -262,6 +322,12 @@ def test_no_try_begins_after_the_rows_total_time() -> None:
     assert asker.clock.time <= 120.0
 
 
+def test_the_total_time_of_a_row_counts_from_its_first_try() -> None:
+    asker = Asker(["http://a.example/"], row_total_s=20.0, retries=9)
+    limited = WebError(Reason.RATE_LIMITED, "HTTP 429", 8.0)
+    assert [asker.fail(limited)[1] for _ in range(3)] == [True, True, False]
+
+
 def test_a_row_that_waited_too_long_for_its_next_turn_ends_as_its_last_try_did() -> None:
     asker = Asker(pages("a.example", 2), row_total_s=30.0)
     row, again = asker.fail(BROKEN)
@@ -292,6 +358,10 @@ def test_a_host_that_keeps_failing_is_given_up_at_once_for_all_of_its_rows(reaso
     before = asker.clock.time
     assert [asker.give_up().reason for _ in range(6)] == [Reason.HOST_GIVEN_UP] * 6
     assert asker.clock.time == before
+
+
+def test_the_failure_that_gives_a_host_up_is_its_rows_last() -> None:
+    assert not Asker(["http://a.example/"], host_failures=1).fail(BROKEN)[1]
 
 
 def test_an_answer_between_failures_keeps_a_host() -> None:
@@ -351,6 +421,61 @@ def test_a_row_of_a_unit_before_gets_no_other_try_in_the_next() -> None:
     row = asker.take()
     asker.begin(pages("b.example", 1))
     assert not asker.hosts.failed(row, BROKEN)
+
+
+def test_a_row_of_a_unit_before_is_not_followed_to_where_it_was_redirected() -> None:
+    asker = Asker(["http://a.example/"])
+    row = asker.take()
+    asker.begin(["http://b.example/"])
+    asker.hosts.redirected(row, parse_url("http://c.example/"))
+    asker.hosts.answered(asker.take())
+    with pytest.raises(NothingDueError):
+        asker.take()
+
+
+def test_rows_of_a_unit_before_are_not_handed_out_in_the_next() -> None:
+    asker = Asker(pages("a.example", 2))
+    asker.begin(["http://a.example/next"])
+    row = asker.take()
+    assert row.url == "http://a.example/next"
+    asker.hosts.answered(row)
+    with pytest.raises(NothingDueError):
+        asker.take()
+
+
+def test_a_thread_that_waits_is_sent_away_when_its_unit_is_over() -> None:
+    clock = ToldClock()
+    hosts = Hosts(HostSettings(), clock=clock)
+    unit = hosts.begin([])
+    with ThreadPoolExecutor(1) as threads:
+        taken = threads.submit(hosts.take, unit)
+        assert clock.waits.acquire(timeout=5)
+        hosts.begin([])
+        with pytest.raises(WebError):
+            taken.result(5)
+
+
+def test_a_host_that_is_forgotten_leaves_no_turn_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hosts_module, "HOSTS_KEPT", 1)
+    asker = Asker(pages("a.example", 1))
+    asker.begin(pages("b.example", 1))
+    assert asker.take().target.host == "b.example"
+
+
+def test_the_hosts_asked_last_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hosts_module, "HOSTS_KEPT", 2)
+    asker = Asker(["http://a.example/", "http://b.example/"])
+    for host in ("a.example", "c.example"):
+        asker.begin(pages(host, 1))
+    assert list(asker.hosts._hosts) == ["a.example", "c.example"]
+
+
+def test_a_host_with_a_row_under_way_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hosts_module, "HOSTS_KEPT", 1)
+    asker = Asker(pages("a.example", 1))
+    asker.take()
+    asker.begin(pages("b.example", 1))
+    assert list(asker.hosts._hosts) == ["a.example", "b.example"]
 
 
 def test_a_worker_remembers_so_many_hosts_and_those_of_its_unit(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -134,6 +134,23 @@ def test_captions_of_unmeasured_persons_may_be_needed_anew() -> None:
     assert (recorded.need, recorded.needs_pixels) == (Need(), True)
 
 
+def test_captions_whose_colours_are_measured_are_not_to_be_audited_again() -> None:
+    other = "He walks in a red coat and blue jeans with a bag over his shoulder."
+    rows = [row(caption(0, GOOD), caption(1, other), colours=ABOUT_RED_OVER_BLUE)]
+    assert looked_at(rows, check("recaption")).need == Need()
+
+
+def test_whom_the_verdict_rejects_is_not_looked_at_for_colours() -> None:
+    judged = {**row(), "verdict": {"verdict_id": "v", "scores": [0.1, 0.9] + [0.0] * 8}}
+    rejected = known(replace(plan(), verdict_id="v", keep_min=0.5), [judged])
+    assert (rejected.rejected, rejected.needs_pixels) == (True, False)
+
+
+def test_where_asking_again_gives_the_same_nothing_is_to_be_audited() -> None:
+    rows = [row(caption(0, GOOD), caption(1, OTHER))]
+    assert looked_at(rows, check("recaption"), attempts=0).need == Need()
+
+
 def test_colours_measured_in_another_way_are_measured_anew() -> None:
     measured = row(caption(0, GOOD), caption(1, OTHER), colours=ABOUT_RED_OVER_BLUE)
     assert not looked_at([measured]).needs_pixels

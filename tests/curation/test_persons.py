@@ -20,6 +20,7 @@ from curation.detectors import DetectorError, Person
 from curation.gates import GateLimits, person_gate
 from curation.hashes import perceptual_hash
 from curation.persons import MEASURED_ROWS, MeasurePersons, PersonSettings, measure_rows
+from curation.takedown import Takedown
 from curation.yolo import YoloPose
 from pipeline.attempts import process_around
 from pipeline.reasons import Reason
@@ -398,3 +399,10 @@ def test_the_crops_hash_is_of_pixels_whatever_the_encoding() -> None:
     hashes = [row["measured"][0]["crop_sha256"] for row in rows]
     assert hashes[0] == hashes[1] == pixels_sha256(as_decoded[20:320, 10:110])
     assert rows[0]["image_sha256"] != rows[1]["image_sha256"]
+
+
+def test_a_picture_that_looks_like_one_taken_down_is_not_measured() -> None:
+    picture = photograph()
+    takedown, detector = Takedown(phashes=frozenset({perceptual_hash(picture) or b""})), FakeDetector()
+    (row,) = measure_rows(downloaded(encoded(picture)), detector, PersonSettings(), takedown).to_pylist()
+    assert (row["reason"], row["measured"], detector.calls) == (Reason.TAKEN_DOWN, [], [])

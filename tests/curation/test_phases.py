@@ -191,6 +191,26 @@ def test_gates_and_back_again_find_their_own_folders(tmp_path: Path) -> None:
     assert back.ran == []
 
 
+def test_a_takedown_list_decides_anew_on_a_harvest_that_is_done(tmp_path: Path, done: Path) -> None:
+    takedown = {"path": str(tmp_path / "takedown.txt")}
+    Path(takedown["path"]).write_text("url http://made/person/3\n")
+    reports = run(done, settings=recipe(takedown=takedown), phases=frozenset({"harvest"}))
+    assert counts(reports)["decide"].rejected == {"exact_duplicate": 3, "taken_down": 1}
+
+
+def test_what_is_taken_down_is_known_to_every_stage_that_meets_it(tmp_path: Path) -> None:
+    takedown = {"path": str(tmp_path / "takedown.txt")}
+    Path(takedown["path"]).write_text("domain gone.example\n")
+    stages = [placed.stage for placed in curation(tmp_path, recipe(takedown=takedown))._harvest_stages()]
+    assert [vars(stage)["takedown"].domains for stage in stages] == [{"gone.example"}] * 2
+
+
+def test_the_workers_of_the_download_pool_share_what_may_be_asked_of_a_host(tmp_path: Path) -> None:
+    settings = recipe(harvest={"download_pool": {"workers": 3}})
+    download, _ = curation(tmp_path, settings)._harvest_stages()
+    assert (vars(download.stage)["workers"], download.pool.workers) == (3, 3)
+
+
 def test_captions_of_an_unfinished_run_are_taken_over(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, InProcess(stop_after=5))  # four units of harvest, one of annotate

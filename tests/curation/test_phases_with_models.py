@@ -119,6 +119,25 @@ def test_a_library_that_loses_a_template_asks_for_its_captions_only(
     assert all(before[key] == after[key] for key in before if key not in moved)
 
 
+def test_what_a_second_attempt_wrote_along_a_lost_template_is_asked_for_again(tmp_path: Path) -> None:
+    def second(number: int, body: Row) -> Any:
+        good = answer(number, body)
+        return good if "structured_outputs" in body or body["seed"] % 2 else completion("No.")
+
+    texts = [template.text for template in load_library("starter").templates[:8]]
+    whole, smaller = tmp_path / "whole.txt", tmp_path / "smaller.txt"
+    whole.write_text("\n".join(texts))
+    smaller.write_text("\n".join(texts[1:]))
+    (lost,) = {t.id for t in load_library(str(whole)).templates} - {
+        t.id for t in load_library(str(smaller)).templates
+    }
+    with fake_endpoint(second, models=MODELS) as endpoint:
+        before = captions(run(tmp_path, settings(endpoint, {"templates": str(whole)}))[0])
+        after = captions(run(tmp_path, settings(endpoint, {"templates": str(smaller)}))[0])
+    assert any(caption["template_id"] == lost for caption in before.values())
+    assert all(caption["template_id"] != lost for caption in after.values())
+
+
 def test_another_revision_of_one_model_asks_that_model_only(tmp_path: Path, endpoint: FakeEndpoint) -> None:
     first = settings(endpoint)
     run(tmp_path, first)

@@ -231,6 +231,16 @@ def test_one_that_could_not_be_had_is_asked_for_again_sooner() -> None:
     assert site.reason() is None
 
 
+def test_a_busy_one_is_asked_for_again_when_it_said() -> None:
+    site = Site(503)
+    site.headers["Retry-After"] = "3600"
+    site.reason()
+    for wait_s, asked in ((3599, 1), (2, 2)):
+        site.clock.time += wait_s
+        site.reason()
+        assert len(site.asked) == asked
+
+
 def test_threads_that_ask_together_wait_for_one_fetch() -> None:
     site, answered = Site(CLOSED), Event()
     fetch = site.fetch
@@ -265,6 +275,46 @@ def test_a_long_robots_txt_weighs_more_than_a_short_one(monkeypatch: pytest.Monk
     for host in ("a", "b", "a"):
         site.reason(f"http://{host}.example/")
     assert len(site.asked) == 3
+
+
+def test_what_is_forgotten_weighs_nothing_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(robots_module, "KEPT_WEIGHT", 10 * 1024)
+    site = Site(b"#" * 9000)
+    for host in ("a", "b"):
+        site.reason(f"http://{host}.example/")
+    site.answer = 404
+    for host in ("c", "d", "c"):
+        site.reason(f"http://{host}.example/")
+    assert [url[7] for url in site.asked] == ["a", "b", "c", "d"]
+
+
+def test_what_is_asked_for_again_weighs_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(robots_module, "KEPT_WEIGHT", 3 * 1024)
+    site = Site(404)
+    for _ in range(5):
+        site.clock.time += 86_401
+        site.reason("http://a.example/")
+    for host in ("b", "a"):
+        site.reason(f"http://{host}.example/")
+    assert len(site.asked) == 6
+
+
+def test_a_long_one_takes_the_place_of_others_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(robots_module, "KEPT_WEIGHT", 10 * 1024)
+    site = Site(404)
+    site.reason("http://a.example/")
+    site.answer = b"#" * 9000
+    for host in ("b", "a"):
+        site.reason(f"http://{host}.example/")
+    assert [url[7] for url in site.asked] == ["a", "b", "a"]
+
+
+def test_one_that_alone_weighs_too_much_is_remembered_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(robots_module, "KEPT_WEIGHT", 1024)
+    site = Site(b"#" * 9000)
+    for _ in range(2):
+        site.reason()
+    assert len(site.asked) == 1
 
 
 @pytest.mark.parametrize("setting", [{"robots_unreachable": "maybe"}, {"robots_age_s": 0}, {"robot": True}])

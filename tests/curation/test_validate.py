@@ -116,6 +116,9 @@ BAD = [
     ('"A woman in a red sweater and blue jeans walks."', Reason.CAPTION_MARKUP),
     ("Caption: a woman in a red sweater and blue jeans walks.", Reason.CAPTION_MARKUP),
     ("A woman in a red sweater and blue jeans walks 😀.", Reason.CAPTION_MARKUP),
+    ("A woman in a red\x00 sweater and blue jeans walks.", Reason.CAPTION_MARKUP),
+    ("A woman in a red\x1b sweater and blue jeans walks.", Reason.CAPTION_MARKUP),
+    ("A woman in a red\u202e sweater and blue jeans walks.", Reason.CAPTION_MARKUP),
     ("See https://example.com for a woman in a red sweater.", Reason.CAPTION_MARKUP),
     ("I'm sorry, but I can't help with identifying the person.", Reason.CAPTION_REFUSED),
     ("I’m unable to describe the person in a red sweater.", Reason.CAPTION_REFUSED),
@@ -208,7 +211,7 @@ BAD = [
     ("N/A", Reason.CAPTION_SHORT),
     ("None", Reason.CAPTION_SHORT),
     ("...", Reason.CAPTION_SHORT),
-    ("\u200b", Reason.CAPTION_SHORT),
+    ("\u200b", Reason.CAPTION_MARKUP),
 ]
 
 

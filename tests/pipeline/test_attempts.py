@@ -247,6 +247,11 @@ def test_rows_with_a_reason_do_not_make_up_for_rows_that_all_raise() -> None:
         process_around(doubling(raising(0, 2)), rows)
 
 
+def test_of_two_rows_that_died_together_neither_is_blamed_yet() -> None:
+    attempt = Attempt(run="a", start=3, ranges=((0, 2),)).after_death()
+    assert (attempt.ranges, attempt.quarantined) == (((0, 1), (1, 2)), ())
+
+
 def test_the_only_row_of_a_unit_is_held_guilty() -> None:
     assert quarantined(process_around(doubling(raising(0)), numbers(1))) == [0]
 

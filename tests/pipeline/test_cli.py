@@ -259,8 +259,12 @@ def test_a_relative_folder_inside_a_ray_job_is_refused(
             ["train", "laptop", "--shards", "shards", "--out", "s3://bucket/run"],
             "--out s3:/bucket/run: not a local folder; only curate and plan write to s3://bucket/folder",
         ),
+        (
+            ["train", "laptop", "--shards", "s3://bucket/run", "--out", "out"],
+            "--shards s3:/bucket/run: not a local folder; copy its pack-… folder here and name that",
+        ),
     ],
-    ids=["curate", "report", "train"],
+    ids=["curate", "report", "train", "shards"],
 )
 def test_a_place_that_cannot_be_used_is_wrong_usage(
     arguments: list[str], message: str, webperson: Command, urls: str

@@ -33,6 +33,15 @@ def test_a_sample_of_the_whole_list_is_certain() -> None:
     assert (found.low, found.value, found.high) == (2.0, 2.0, 2.0)
 
 
+def test_most_of_a_list_tells_more_than_as_many_rows_of_an_endless_one() -> None:
+    most, few = share(30, 90, 100), share(30, 90, 10**9)
+    assert few.low < most.low < most.high < few.high
+
+
+def test_a_mean_is_not_below_none() -> None:
+    assert mean([0] * 9 + [1], 10**9).low == 0.0
+
+
 @pytest.mark.parametrize(("true", "rows"), [(0.02, 500), (0.5, 100), (0.3, 1000)])
 def test_intervals_cover_the_truth_in_about_95_of_100_samples(true: float, rows: int) -> None:
     draws = random.Random(0)
@@ -79,11 +88,15 @@ def test_a_mean_of_nothing_is_refused() -> None:
         mean([], 9)
 
 
+def test_a_mean_of_more_than_there_is_is_refused() -> None:
+    with pytest.raises(ValueError, match="3 sampled rows of 2"):
+        mean([1, 2, 3], 2)
+
+
 def test_the_text_scales_the_sample_to_the_list() -> None:
     text = plan_text(SAMPLED, captions=2)
     assert "From 1,000 of 1,000,000 URLs" in text
     assert "kept                60.0 %  (56.9 to 63.0 %)  about 600,000 URLs" in text
-    assert "Persons kept: 200,000" in text
     assert "Persons kept: 200,000 (170,000 to 230,000)" in text
     assert "Captions to be written: at most 460,000, 2 a person" in text
     assert "Rate: 40.0 to 50.0 URLs/s with these pools here" in text

@@ -80,7 +80,7 @@ def test_packaged_libraries_load_and_fill_with_the_examples(name: str) -> None:
 def test_loading_names_file_and_line_of_the_first_bad_template(tmp_path: Path) -> None:
     path = tmp_path / "own.txt"
     path.write_text("# mine\nA person in [colored top].\nA person in [colour].\n", encoding="utf-8")
-    with pytest.raises(TemplateError, match=r"own\.txt:3: unknown placeholder \[color\]"):
+    with pytest.raises(TemplateError, match=r"own\.txt:3: unknown placeholder \[color\]; known are acc.*top"):
         load_library(str(path))
 
 

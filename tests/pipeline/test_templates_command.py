@@ -31,7 +31,8 @@ def test_build_then_accept_gives_a_library_and_its_statistics(tmp_path: Path) ->
         asked = len(server.requests)
         RUN.invoke(templates_app(), arguments(tmp_path, server.url), catch_exceptions=False)
         assert len(server.requests) == asked == len(CAPTIONS) + 2
-    assert "templates to review" in built.stdout
+    assert "templates to review, " in built.stdout
+    assert "without problems\nnot taken  " in built.stdout
     assert "templates: 60 of 60" in built.stdout
     summary = json.loads((tmp_path / "review.summary.json").read_text(encoding="utf-8"))
     assert summary["captions"] == 60

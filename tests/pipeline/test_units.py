@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.storage import StorageError
+from pipeline.storage import StorageError, copy
 from pipeline.units import UNITS_PER_PREFIX, PhaseFolder, Unit, UnitRange, split_by_bytes
 
 SIZES = st.lists(st.integers(0, 200), max_size=40)
@@ -261,6 +261,80 @@ def test_a_unit_that_is_done_stays_as_it_is(tmp_path: Path) -> None:
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     harvest.publish_unit(unit, {"persons": blobs([50] * 3)}, {"persons": 3})
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_a_replaced_unit_has_the_new_rows_and_no_file_of_the_old_ones(tmp_path: Path) -> None:
+    harvest, unit = folder(tmp_path), Unit(0, 0, 8)
+    harvest.publish_unit(unit, {"persons": blobs([50] * 8)}, {"persons": 8}, part_bytes=100)
+    harvest.replace_unit(unit, {"persons": blobs([50] * 3)}, {"persons": 3}, 1)
+    assert (rows(harvest, "persons", 0), harvest.totals([0])) == ([0, 1, 2], {"persons": 3})
+    assert list(tmp_path.glob("*/persons/000/*")) == harvest.parts("persons", 0)
+
+
+def test_a_round_that_dies_before_its_marker_leaves_the_old_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harvest, unit = folder(tmp_path), Unit(0, 0, 8)
+    harvest.publish_unit(unit, {"persons": blobs([50] * 8)}, {})
+    with monkeypatch.context() as patch:
+        fail_at_marker(patch)
+        with pytest.raises(StorageError, match="killed"):
+            harvest.replace_unit(unit, {"persons": blobs([50] * 3)}, {}, 1)
+    assert harvest.finished() == [0]
+    assert len(rows(harvest, "persons", 0)) == 8
+
+
+def test_a_round_replaces_a_unit_once_and_the_next_one_again(tmp_path: Path) -> None:
+    harvest, unit = folder(tmp_path), Unit(0, 0, 8)
+    harvest.publish_unit(unit, {"persons": blobs([50] * 8)}, {})
+    for count, number in ((3, 1), (4, 1), (5, 2)):
+        harvest.replace_unit(unit, {"persons": blobs([50] * count)}, {"persons": count}, number)
+        assert harvest.totals([0]) == {"persons": {1: 3, 2: 5}[number]}
+
+
+def test_a_unit_that_was_damaged_after_its_round_is_replaced_again(tmp_path: Path) -> None:
+    harvest, unit = folder(tmp_path), Unit(0, 0, 8)
+    for _ in range(2):
+        harvest.replace_unit(unit, {"persons": blobs([50] * 3)}, {}, 1)
+        (part,) = harvest.parts("persons", 0)
+        assert harvest.finished() == [0]
+        part.unlink()
+
+
+def test_an_adopted_unit_is_that_of_the_other_folder_whatever_its_round(tmp_path: Path) -> None:
+    other, own, unit = folder(tmp_path), PhaseFolder(tmp_path / "harvest-def", TRACE), Unit(0, 0, 8)
+    other.replace_unit(unit, {"persons": blobs([50] * 3)}, {"persons": 3}, 2)
+    own.adopt_unit(unit, other, copy)
+    assert own.summary([0]) == other.summary([0])
+    assert [part.name for part in own.parts("persons", 0)] == ["unit-000000-00.parquet"]
+    own.replace_unit(unit, {"persons": blobs([50] * 4)}, {}, 1)
+    assert len(rows(own, "persons", 0)) == 4
+
+
+def test_folders_beside_are_others_of_the_phase_made_with_all_that_is_named(tmp_path: Path) -> None:
+    traces = {"harvest-a": (1, 1), "harvest-b": (1, 1), "harvest-c": (1, 2), "annotate-a": (1, 1)}
+    made = [
+        PhaseFolder(tmp_path / name, {"rows": rows, "persons": persons})
+        for name, (rows, persons) in traces.items()
+    ]
+    for each in made:
+        each.begin()
+    assert [each.path.name for each in made[0].beside("rows", "persons")] == ["harvest-b"]
+
+
+def test_tables_whose_names_begin_alike_do_not_share_parts(tmp_path: Path) -> None:
+    harvest = folder(tmp_path)
+    harvest.publish_unit(Unit(0, 0, 8), {"urls": blobs([1]), "urls2": blobs([1])}, {})
+    assert len(harvest.parts("urls", 0)) == 1
+
+
+def test_the_hash_of_a_summary_tells_other_rows(tmp_path: Path) -> None:
+    found = set()
+    for number, sizes in enumerate(([1, 2], [1, 2], [2, 1])):
+        phase = PhaseFolder(tmp_path / f"harvest-{number}", TRACE)
+        phase.publish_unit(Unit(0, 0, 2), {"persons": blobs(sizes)}, {})
+        found.add(phase.summary([0])[1])
+    assert len(found) == 2
 
 
 def fail_at_marker(patch: pytest.MonkeyPatch) -> None:
