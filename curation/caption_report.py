@@ -58,9 +58,9 @@ def report_captions(annotate: PhaseFolder, captions: int) -> Reported:
 def checked_text(*tables: AuditTable) -> str:
     """What rates are of, and whose say nothing."""
     stand_in = any(model == STAND_IN_MODEL_ID for table in tables for model, _ in table.captioners)
-    return CHECKED_TEXT + (
-        f"; {STAND_IN_MODEL_ID} writes what the audit measures: its own say nothing" * stand_in
-    )
+    if not stand_in:
+        return CHECKED_TEXT
+    return f"{CHECKED_TEXT}; {STAND_IN_MODEL_ID} writes what the audit measures: its own say nothing"
 
 
 def share_of(captions: int, most: int) -> float:

@@ -1,6 +1,7 @@
 """What is kept of a look at a list: made once, again if it is not whole, and the rows are the same."""
 
 import gzip
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,14 @@ def test_a_copy_that_is_not_whole_is_made_again(damage: str, tmp_path: Path) -> 
         index.unlink()
     assert urls(UrlList(path, cache=cache)) == EXPECTED
     assert copy.read_text() == TEXT
+
+
+def test_a_cache_that_was_deleted_is_made_again(tmp_path: Path) -> None:
+    path, cache = packed(tmp_path), tmp_path / "cache"
+    UrlList(path, cache=cache).units(1000)
+    shutil.rmtree(cache)
+    assert urls(UrlList(path, cache=cache)) == EXPECTED
+    assert [copy.read_text() for copy in cache.glob("*-l.csv")] == [TEXT]
 
 
 @pytest.mark.parametrize("name", ["l.csv", "l.txt", "l.jsonl"])
